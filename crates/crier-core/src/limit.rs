@@ -1,0 +1,104 @@
+//! Rate limit windows as X's headers state them.
+//!
+//! **Invariant:** the time to wait comes from X's own reset, never from a constant of ours.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// Whom a window counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitClass {
+    /// The acting account (X's "user").
+    Account,
+    /// The developer app, over all its accounts.
+    App,
+}
+
+impl LimitClass {
+    /// The word used in tables and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::App => "app",
+        }
+    }
+}
+
+/// How long a window is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WindowLength {
+    /// The 15-minute window of `x-rate-limit-*`.
+    QuarterHour,
+    /// The 24-hour window of `x-user-limit-24hour-*` and `x-app-limit-24hour-*`.
+    Day,
+}
+
+impl WindowLength {
+    /// The word used in tables and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::QuarterHour => "15min",
+            Self::Day => "24h",
+        }
+    }
+}
+
+/// One window of one endpoint, as the headers of an answer state it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Window {
+    /// Whom it counts.
+    pub class: LimitClass,
+    /// How long it is.
+    pub length: WindowLength,
+    /// Calls allowed in the window, if X said.
+    pub limit: Option<i64>,
+    /// Calls left, if X said.
+    pub remaining: Option<i64>,
+    /// When X starts it anew.
+    pub resets_at: DateTime<Utc>,
+}
+
+impl Window {
+    /// Whether no call is left in it.
+    pub fn is_exhausted(&self) -> bool {
+        self.remaining.is_some_and(|left| left <= 0)
+    }
+}
+
+/// When an exhausted endpoint may be called again: the latest reset of its exhausted windows (a 429 of the daily
+/// window comes with calls left in the short one). `None` if no window is exhausted.
+pub fn blocked_until(windows: &[Window]) -> Option<DateTime<Utc>> {
+    windows
+        .iter()
+        .filter(|w| w.is_exhausted())
+        .map(|w| w.resets_at)
+        .max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(remaining: i64, reset_s: i64) -> Window {
+        Window {
+            class: LimitClass::Account,
+            length: WindowLength::QuarterHour,
+            limit: Some(100),
+            remaining: Some(remaining),
+            resets_at: DateTime::from_timestamp(reset_s, 0).unwrap(),
+        }
+    }
+
+    #[test]
+    fn the_latest_reset_of_the_exhausted_windows_counts() {
+        let until = blocked_until(&[window(0, 50), window(0, 70), window(5, 900)]);
+        assert_eq!(until, DateTime::from_timestamp(70, 0));
+    }
+
+    #[test]
+    fn calls_left_block_nothing() {
+        assert_eq!(blocked_until(&[window(1, 50)]), None);
+    }
+}

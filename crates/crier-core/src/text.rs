@@ -1,0 +1,397 @@
+//! How long a text is to X, and whether a text that X shows is ours.
+//!
+//! **Invariant:** every Unicode text has a length and a comparable form; nothing here panics.
+
+use std::ops::Range;
+
+use twitter_text::extractor::{Extract as _, Extractor};
+use unicode_normalization::UnicodeNormalization as _;
+
+/// Weighted length of a link, whatever its own (twitter-text `config/v3.json`, `transformedURLLength`).
+pub const LINK_WEIGHT: usize = 23;
+/// Weighted characters of an ordinary post (X's page on counting characters).
+pub const ORDINARY_LIMIT: usize = 280;
+/// Weighted characters of a long post of a Premium account (X's changelog, 2024-08-20).
+pub const LONG_LIMIT: usize = 25_000;
+
+/// Weight of an emoji, however many code points make it up (twitter-text v3, `emojiParsingEnabled`).
+const EMOJI_WEIGHT: usize = 2;
+/// No emoji of Unicode's list has more code points than this.
+const LONGEST_EMOJI: usize = 12;
+/// Stands for a link in a text made comparable: U+FFFC, which nobody types.
+const MARK: char = '\u{fffc}';
+/// A text shown in part is at least this long, so that a short post ending in `…` is never taken for one.
+const LEAST_SHOWN: usize = 240;
+/// A post has at most four attachments, and X appends a link for them.
+const MOST_ATTACHMENTS: usize = 4;
+
+/// Weighted length of a text as X counts it: NFC, links 23 each, emoji 2 each, else by range of code point
+/// (twitter-text v3).
+pub fn weighted_len(text: &str) -> usize {
+    let text: String = text.nfc().collect();
+    let mut length = 0;
+    let mut done = 0;
+    for link in links(&text) {
+        length += weigh(&text[done..link.start]) + LINK_WEIGHT;
+        done = link.end;
+    }
+    length + weigh(&text[done..])
+}
+
+/// Weight of a text without links.
+fn weigh(text: &str) -> usize {
+    let mut weight = 0;
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let emoji = emoji_len(rest);
+        weight += if emoji.is_some() {
+            EMOJI_WEIGHT
+        } else {
+            char_weight(first)
+        };
+        rest = &rest[emoji.unwrap_or(first.len_utf8())..];
+    }
+    weight
+}
+
+/// Weight of one code point (twitter-text `config/v3.json`, `ranges`).
+fn char_weight(c: char) -> usize {
+    match u32::from(c) {
+        0..=4351 | 8192..=8205 | 8208..=8223 | 8242..=8247 => 1,
+        _ => 2,
+    }
+}
+
+/// Bytes of the emoji of several code points that a text begins with. One of a single code point weighs the same
+/// as any character of its range.
+fn emoji_len(text: &str) -> Option<usize> {
+    let mut chars = text.chars();
+    let first = chars.next()?;
+    match (first, chars.next()?) {
+        // The last two are text unless marked as emoji (twemoji-parser, which twitter-text uses).
+        ('#' | '*' | '0'..='9', '\u{20e3}') | ('©' | '®', '\u{fe0f}') => {
+            Some(first.len_utf8() + 3)
+        }
+        ('#' | '*' | '0'..='9', '\u{fe0f}') => {
+            (chars.next() == Some('\u{20e3}')).then(|| first.len_utf8() + 6)
+        }
+        ('\u{203c}'.., second) if joins(second) || is_regional(first) => longest_emoji(text),
+        _ => None,
+    }
+}
+
+/// The longest front of several code points that is in Unicode's list of emoji.
+fn longest_emoji(text: &str) -> Option<usize> {
+    let mut ends = Vec::with_capacity(LONGEST_EMOJI);
+    let mut before = None;
+    for (count, (at, c)) in text.char_indices().take(LONGEST_EMOJI).enumerate() {
+        // A flag is two regional indicators, and the next one begins another flag.
+        let pair = count == 1 && before.is_some_and(is_regional) && is_regional(c);
+        if count > 0 && !joins(c) && before != Some('\u{200d}') && !pair {
+            break;
+        }
+        if count > 0 {
+            ends.push(at + c.len_utf8());
+        }
+        before = Some(c);
+    }
+    let is_emoji = |end: &usize| {
+        let config = twitter_text_config::config_v3();
+        twitter_text::parse(&text[..*end], config, false).weighted_length == 2
+    };
+    ends.into_iter().rev().find(is_emoji)
+}
+
+/// Whether a code point continues an emoji: joiner, variation selector, skin tone or tag (UTS 51).
+fn joins(c: char) -> bool {
+    matches!(c, '\u{200d}' | '\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}' | '\u{e0020}'..='\u{e007f}')
+}
+
+fn is_regional(c: char) -> bool {
+    matches!(c, '\u{1f1e6}'..='\u{1f1ff}')
+}
+
+/// Where the links of an NFC text are, in bytes and in order.
+///
+/// twitter-text 0.3 looks for "RT" before each `@` and may cut a character in two there, so it is shown a text in
+/// which `@` is another character of the same size that a path may hold and a domain may not; what touches an `@`
+/// (an address, a handle) is sorted out here.
+fn links(text: &str) -> Vec<Range<usize>> {
+    let shown = text.replace('@', "~").replace('＠', "～");
+    let mut places = Vec::new();
+    let mut chars = text.char_indices();
+    let mut units: usize = 0;
+    // The extractor tells places in UTF-16 units.
+    let mut byte_at = |unit: usize| loop {
+        if units >= unit {
+            return chars.offset();
+        }
+        match chars.next() {
+            Some((_, c)) => units += c.len_utf16(),
+            None => return text.len(),
+        }
+    };
+    for link in Extractor::new().extract_urls_with_indices(&shown) {
+        let (Ok(start), Ok(end)) = (usize::try_from(link.start), usize::try_from(link.end)) else {
+            continue;
+        };
+        let place = byte_at(start)..byte_at(end);
+        if has_scheme(link.value) || !touches_at(&text[..place.start], &text[place.end..]) {
+            places.push(place);
+        }
+    }
+    places
+}
+
+fn has_scheme(link: &str) -> bool {
+    ["http://", "https://"].iter().any(|scheme| {
+        link.get(..scheme.len())
+            .is_some_and(|front| front.eq_ignore_ascii_case(scheme))
+    })
+}
+
+/// Whether a name without a scheme is part of an address or a handle, going by what is before and after it.
+fn touches_at(before: &str, after: &str) -> bool {
+    let in_name = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
+    let tail = if after.starts_with(['-', '+']) {
+        after.trim_start_matches(in_name)
+    } else {
+        after
+    };
+    before.trim_end_matches(in_name).ends_with(['@', '＠']) || tail.starts_with(['@', '＠'])
+}
+
+/// A text that X shows, made comparable: entities decoded, NFC, invisible characters dropped, each link (t.co or
+/// another) one fixed mark, white space folded to single spaces, ends trimmed.
+pub fn normalise_for_match(text: &str) -> String {
+    fold(&decode(text))
+}
+
+/// The entities that X's API puts into texts. Once only: `&amp;lt;` is the text `&lt;`.
+fn decode(text: &str) -> String {
+    let mut decoded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('&') {
+        decoded.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let (c, len) = [("&amp;", '&'), ("&lt;", '<'), ("&gt;", '>')]
+            .iter()
+            .find(|(entity, _)| rest.starts_with(entity))
+            .map_or(('&', 1), |(entity, c)| (*c, entity.len()));
+        decoded.push(c);
+        rest = &rest[len..];
+    }
+    decoded.push_str(rest);
+    decoded
+}
+
+fn fold(text: &str) -> String {
+    let text: String = text
+        .nfc()
+        .filter(|c| c.is_whitespace() || !is_invisible(*c))
+        .collect();
+    let mut marked = String::with_capacity(text.len());
+    let mut done = 0;
+    for link in links(&text) {
+        marked.push_str(&text[done..link.start]);
+        marked.push(MARK);
+        done = link.end;
+    }
+    marked.push_str(&text[done..]);
+    let words: Vec<&str> = marked.split_whitespace().collect();
+    words.join(" ")
+}
+
+/// Characters that X strips from texts (the-algorithm, `Preprocessor.scala`), and our own mark.
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'
+                ..='\u{202e}' | '\u{2065}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' | MARK
+        )
+}
+
+/// Whether a text that X shows (`theirs`) is the one that was to be posted (`ours`) with `media_count` attachments
+/// (count a quoted post as one).
+///
+/// White space is left out, since X strips some and keeps some. The links that X appends for attachments may be
+/// there or not. A long post may be shown in part, ending in `…`.
+pub fn matches_published(ours: &str, theirs: &str, media_count: usize) -> bool {
+    let squeeze = |text: &str| fold(text).replace(' ', "");
+    let wanted = squeeze(ours);
+    let in_part = weighted_len(ours) > ORDINARY_LIMIT && weighted_len(theirs) >= LEAST_SHOWN;
+    // Not every way of reading encodes entities.
+    [squeeze(&decode(theirs)), squeeze(theirs)]
+        .iter()
+        .any(|shown| {
+            let mut shown = shown.as_str();
+            for _ in 0..=media_count.min(MOST_ATTACHMENTS) {
+                let front = shown.strip_suffix('…').filter(|_| in_part);
+                if shown == wanted || front.is_some_and(|front| wanted.starts_with(front)) {
+                    return true;
+                }
+                match shown.strip_suffix(MARK) {
+                    Some(rest) => shown = rest,
+                    None => break,
+                }
+            }
+            false
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn lengths_follow_twitter_text() {
+        for (text, length) in [
+            ("", 0),
+            ("hello", 5),
+            ("日本", 4),
+            ("e\u{301}", 1),
+            ("\u{10ff}\u{1100}", 3),
+            ("“quoted” – text…", 17),
+            ("https://example.com/a/very/long/path?with=a&query=yes", 23),
+            ("example.com", 23),
+            ("see example.com, and http://b.org.", 4 + 23 + 6 + 23 + 1),
+            ("日本https://t.co/abcdefghij日本", 4 + 23 + 4),
+            ("https://medium.com/@acme/a.b", 23),
+            ("v1.2 and a.b", 12),
+            ("löw@example.com", 15),
+            ("a.b@example.com", 15),
+            ("name.al-last@foo.com", 20),
+            ("@example.com ＠example.com", 12 + 1 + 13),
+            ("é!@acme", 7),
+            ("日!@acme", 8),
+        ] {
+            assert_eq!(weighted_len(text), length, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_emoji_is_two_however_it_is_made() {
+        for (text, length) in [
+            ("😀", 2),
+            ("👨‍👩‍👧‍👦", 2),
+            ("🙋🏽👨‍🎤", 4),
+            ("🇩🇪🇫🇷", 4),
+            ("🇩🇪", 2),
+            ("🏴󠁧󠁢󠁥󠁮󠁧󠁿", 2),
+            ("👩🏻‍❤️‍💋‍👩🏻", 2),
+            ("1️⃣#⃣", 4),
+            ("❤️", 2),
+            ("©®", 2),
+            ("©️", 2),
+            ("H🐱☺👨‍👩‍👧‍👦", 7),
+            ("a\u{200d}b", 3),
+            // No such emoji: three characters by themselves.
+            ("日\u{200d}本", 5),
+        ] {
+            assert_eq!(weighted_len(text), length, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_x_shows_is_recognised() {
+        for (ours, theirs, media) in [
+            ("We are live!", "We are live!", 0),
+            ("Tom & <Jerry>", "Tom &amp; &lt;Jerry&gt;", 0),
+            ("Tom & Jerry", "Tom & Jerry", 0),
+            ("literal &amp;", "literal &amp;amp;", 0),
+            ("literal &amp;", "literal &amp;", 0),
+            (
+                "see https://example.com/a?b=c&d=e, now",
+                "see https://t.co/abcdefghij, now",
+                0,
+            ),
+            ("see example.com", "see https://t.co/abcdefghij", 0),
+            ("picture", "picture https://t.co/abcdefghij", 1),
+            ("picture", "picture", 1),
+            ("", "https://t.co/abcdefghij", 1),
+            ("a\r\n\r\n\r\n\r\nb\tc ", "a\n\nbc", 0),
+            ("cafe\u{301}\u{200e}", "café", 0),
+        ] {
+            assert!(matches_published(ours, theirs, media), "{ours} / {theirs}");
+        }
+    }
+
+    #[test]
+    fn another_text_is_not_ours() {
+        for (ours, theirs, media) in [
+            ("We are live!", "We are live", 0),
+            ("picture", "picture https://t.co/abcdefghij", 0),
+            (
+                "see https://example.com",
+                "see https://t.co/abcdefghij https://t.co/bcdefghijk",
+                0,
+            ),
+            ("see https://example.com now", "see now", 0),
+            ("wait for it", "wait…", 0),
+            ("&lt;", "<", 0),
+        ] {
+            assert!(!matches_published(ours, theirs, media), "{ours} / {theirs}");
+        }
+    }
+
+    #[test]
+    fn a_long_post_shown_in_part_is_recognised() {
+        let ours = "word ".repeat(100);
+        let shown = format!("{}…", &ours[..275]);
+        assert!(matches_published(&ours, &shown, 0));
+        assert!(matches_published(
+            &ours,
+            &format!("{shown} https://t.co/abcdefghij"),
+            1
+        ));
+        assert!(!matches_published(&ours, "word word…", 0));
+        assert!(!matches_published(&ours, &format!("x{shown}"), 0));
+    }
+
+    #[test]
+    fn a_shown_text_is_made_comparable() {
+        assert_eq!(
+            normalise_for_match(" a  &lt; b\n\nhttps://t.co/x1 "),
+            "a < b \u{fffc}"
+        );
+        assert_eq!(normalise_for_match("&amp;lt; & &amp"), "&lt; & &amp");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_has_a_length_and_matches_itself(text in any::<String>(), media in 0_usize..6) {
+            prop_assert!(weighted_len(&text) <= 2 * text.nfc().count() + 23 * text.matches('.').count());
+            prop_assert!(matches_published(&text, &text, media));
+        }
+
+        #[test]
+        fn marks_beside_characters_of_many_bytes_are_no_panic(
+            text in "([@＠#＃$!.a_/:~～]|é|日|😀|\u{200d}|\u{fe0f}|🇩|🏽|&amp;|http://|https://t.co/a|RT|x.de){0,14}",
+        ) {
+            weighted_len(&text);
+            prop_assert!(matches_published(&text, &text, 0));
+        }
+
+        #[test]
+        fn a_link_weighs_the_same_whatever_its_path(path in "[a-z0-9]{0,80}", scheme in "(https?://)?") {
+            let text = format!("see {scheme}example.com/{path} now");
+            prop_assert_eq!(weighted_len(&text), 4 + 23 + 4);
+            prop_assert!(matches_published(&text, "see https://t.co/AbCdEfGhIj now", 0));
+        }
+
+        #[test]
+        fn plain_text_is_counted_by_code_point(text in "[ a-zäöüßа-я]{0,60}") {
+            prop_assert_eq!(weighted_len(&text), text.chars().count());
+        }
+
+        #[test]
+        fn entities_of_x_come_off(text in "[a-z&<>; ]{0,40}") {
+            let shown = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+            prop_assert_eq!(decode(&shown), text.clone());
+            prop_assert!(matches_published(&text, &shown, 0));
+        }
+    }
+}

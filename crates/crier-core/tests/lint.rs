@@ -1,0 +1,180 @@
+//! Drafts: every fault that can be known before a post is due, all at once.
+
+use crier_core::lint::{Draft, MediaFact, lint};
+use crier_core::media::{MediaCategory, MediaKind};
+use crier_core::options::{PostOptions, parse_options};
+use crier_core::text::weighted_len;
+use serde_json::json;
+
+fn scopes(words: &str) -> Vec<String> {
+    words.split(' ').map(str::to_owned).collect()
+}
+
+fn draft<'a>(text: &'a str, options: &'a PostOptions, media: &'a [MediaFact]) -> Draft<'a> {
+    Draft {
+        text,
+        options,
+        media,
+        is_reply: false,
+        text_limit: 280,
+        scopes: None,
+        self_serve: true,
+    }
+}
+
+fn codes(draft: &Draft<'_>) -> Vec<(String, bool)> {
+    lint(draft)
+        .into_iter()
+        .map(|fault| (fault.code, fault.permanent))
+        .collect()
+}
+
+fn fact(kind: MediaKind, bytes: u64) -> MediaFact {
+    MediaFact {
+        kind: Some(kind),
+        bytes: Some(bytes),
+        ..MediaFact::default()
+    }
+}
+
+fn is(code: &str, permanent: bool) -> Vec<(String, bool)> {
+    vec![(code.to_owned(), permanent)]
+}
+
+#[test]
+fn a_good_draft_has_no_fault() {
+    let options = PostOptions::default();
+    let unseen = [MediaFact::default(); 4];
+    let pictures = [fact(MediaKind::Png, 5), fact(MediaKind::Jpeg, 5)];
+    assert_eq!(lint(&draft("We are live!", &options, &[])), []);
+    assert_eq!(lint(&draft("", &options, &unseen)), []);
+    assert_eq!(lint(&draft("", &options, &pictures)), []);
+    assert_eq!(lint(&draft(&"x".repeat(280), &options, &[])), []);
+}
+
+#[test]
+fn nothing_to_post_is_told() {
+    let options = PostOptions::default();
+    assert_eq!(codes(&draft(" \n", &options, &[])), is("text_empty", true));
+}
+
+#[test]
+fn too_long_says_by_how_much() {
+    let options = PostOptions::default();
+    let text = "日".repeat(145);
+    let faults = lint(&draft(&text, &options, &[]));
+    assert_eq!(faults[0].code, "text_too_long");
+    assert!(
+        faults[0]
+            .detail
+            .contains("290 weighted characters, 10 more than the 280")
+    );
+    assert_eq!(
+        lint(&Draft {
+            text_limit: 25_000,
+            ..draft(&text, &options, &[])
+        }),
+        []
+    );
+}
+
+#[test]
+fn media_is_judged_as_far_as_it_is_known() {
+    let options = PostOptions::default();
+    let of = |media: &[MediaFact]| codes(&draft("x", &options, media));
+    let (video, unseen) = (fact(MediaKind::Mp4, 9), MediaFact::default());
+    let as_image = MediaFact {
+        category: Some(MediaCategory::TweetImage),
+        ..video
+    };
+    let spoken = MediaFact {
+        has_subtitles: true,
+        ..fact(MediaKind::Png, 9)
+    };
+    assert_eq!(of(&[video, fact(MediaKind::Png, 9)]), is("media_mix", true));
+    assert_eq!(of(&[video, unseen]), is("media_mix", true));
+    assert_eq!(of(&[unseen; 5]), is("media_mix", true));
+    assert_eq!(
+        of(&[fact(MediaKind::Png, 6_000_000)]),
+        is("media_too_large", false)
+    );
+    assert_eq!(of(&[fact(MediaKind::Gif, 6_000_000)]), []);
+    assert_eq!(of(&[as_image]), is("media_category", true));
+    assert_eq!(of(&[spoken]), is("media_subtitles", true));
+    let faults = lint(&draft(
+        "x",
+        &options,
+        &[fact(MediaKind::Png, 9), fact(MediaKind::Png, 0)],
+    ));
+    assert!(faults[0].detail.starts_with("`media[1]`: "));
+}
+
+#[test]
+fn scopes_are_needed_for_what_is_posted() {
+    let options = PostOptions::default();
+    let media = [MediaFact::default()];
+    let all = scopes("tweet.read tweet.write users.read offline.access");
+    let few = scopes("tweet.read users.read");
+    let with = |scopes, media| Draft {
+        scopes,
+        ..draft("x", &options, media)
+    };
+    assert_eq!(lint(&with(Some(&all[..]), &[][..])), []);
+    assert_eq!(lint(&with(None, &media[..])), []);
+    let faults = lint(&with(Some(&all[..]), &media[..]));
+    assert_eq!(
+        (faults[0].code.as_str(), faults[0].permanent),
+        ("scope_missing", false)
+    );
+    assert_eq!(faults[0].detail, "missing: `media.write`");
+    let faults = lint(&with(Some(&few[..]), &media[..]));
+    assert_eq!(faults[0].detail, "missing: `tweet.write`, `media.write`");
+}
+
+#[test]
+fn the_plan_only_warns() {
+    let value = json!({"quote_tweet_id": "1", "reply": {"in_reply_to_tweet_id": "2"}});
+    let options = parse_options(&value).unwrap();
+    let bound = draft("$TWTR and $goog, not $5 or a$b", &options, &[]);
+    let warned = ["too_many_cashtags", "quote_restricted", "reply_restricted"];
+    assert_eq!(codes(&bound), warned.map(|code| (code.to_owned(), false)));
+    assert_eq!(
+        lint(&Draft {
+            self_serve: false,
+            ..bound
+        }),
+        []
+    );
+}
+
+#[test]
+fn all_faults_come_at_once() {
+    let poll = json!({"poll": {"options": ["a", "b"], "duration_minutes": 5}});
+    let options = parse_options(&poll).unwrap();
+    let media = [fact(MediaKind::Mp4, 0), fact(MediaKind::Png, 1)];
+    let (text, none) = ("x".repeat(281), Vec::new());
+    let bad = Draft {
+        scopes: Some(&none),
+        ..draft(&text, &options, &media)
+    };
+    let told: Vec<String> = lint(&bad).into_iter().map(|fault| fault.code).collect();
+    let wanted = [
+        "text_too_long",
+        "media_empty",
+        "media_mix",
+        "options_conflict",
+        "scope_missing",
+    ];
+    assert_eq!(told, wanted);
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_text_has_one_fault_or_none(text in "\\PC{0,300}", limit in 1_usize..400) {
+        let options = PostOptions::default();
+        let draft = Draft { text_limit: limit, self_serve: false, ..draft(&text, &options, &[]) };
+        let long = weighted_len(&text) > limit;
+        let empty = text.trim().is_empty();
+        proptest::prop_assert_eq!(lint(&draft).len(), usize::from(long || empty));
+    }
+}

@@ -1,0 +1,207 @@
+//! Log set-up: lines for people or JSON for machines, to stderr.
+//!
+//! **Invariant:** every line passes [`crate::redact`] before it leaves, whoever wrote it, libraries included; and
+//! terminal escapes in a value are never passed on raw (tracing-subscriber escapes them since 0.3.20).
+
+use std::io::{self, Write};
+
+use tracing::Subscriber;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::redact::redact;
+
+/// How to log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogOptions {
+    /// What to log, as `tracing_subscriber::EnvFilter` reads it: `info,crier_worker=debug`.
+    pub filter: String,
+    /// One JSON object a line instead of text.
+    pub json: bool,
+    /// Colours; pass false unless stderr is a terminal and `NO_COLOR` is unset.
+    pub ansi: bool,
+}
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter cannot be read.
+    #[error("`{filter}` is no log filter; write a level, or `info,crier_worker=debug`")]
+    Filter {
+        /// What was given.
+        filter: String,
+        /// What is wrong with it.
+        #[source]
+        source: ParseError,
+    },
+    /// Somebody else set up logging before.
+    #[error("logging is set up already in this process")]
+    Twice(#[source] TryInitError),
+}
+
+/// Sets logging up for the whole process.
+///
+/// # Errors
+/// When the filter cannot be read, or logging is set up already.
+pub fn init(options: &LogOptions) -> Result<(), LogError> {
+    subscriber(options, io::stderr)?
+        .try_init()
+        .map_err(LogError::Twice)
+}
+
+/// The subscriber that writes redacted lines to where `writer` says.
+fn subscriber<W>(
+    options: &LogOptions,
+    writer: W,
+) -> Result<Box<dyn Subscriber + Send + Sync>, LogError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(&options.filter).map_err(|source| LogError::Filter {
+        filter: options.filter.clone(),
+        source,
+    })?;
+    let lines = fmt()
+        .with_env_filter(filter)
+        .with_ansi(options.ansi)
+        .with_writer(Redacting(writer));
+    Ok(if options.json {
+        Box::new(lines.json().flatten_event(true).finish())
+    } else {
+        Box::new(lines.finish())
+    })
+}
+
+/// Makes writers that redact.
+struct Redacting<W>(W);
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Redacting<W> {
+    type Writer = RedactingWriter<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        RedactingWriter {
+            out: self.0.make_writer(),
+            line: Vec::new(),
+        }
+    }
+}
+
+/// Collects one event and writes it, redacted, in one piece when it is dropped: a secret split over two writes is
+/// still seen whole, and the lines of two threads do not mix.
+struct RedactingWriter<W: Write> {
+    out: W,
+    line: Vec<u8>,
+}
+
+impl<W: Write> Write for RedactingWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<W: Write> Drop for RedactingWriter<W> {
+    fn drop(&mut self) {
+        let line = String::from_utf8_lossy(&self.line);
+        // When stderr is gone there is nowhere left to say so.
+        let _ = self
+            .out
+            .write_all(redact(&line).as_bytes())
+            .and_then(|()| self.out.flush());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(json: bool, ansi: bool, filter: &str, events: impl FnOnce()) -> String {
+        let sink = Sink::default();
+        let out = sink.clone();
+        let options = LogOptions {
+            filter: filter.to_owned(),
+            json,
+            ansi,
+        };
+        let subscriber = subscriber(&options, move || out.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, events);
+        let bytes = sink.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn secrets() {
+        tracing::info!(
+            job = 7,
+            body = r#"{"access_token":"s3cr3t"}"#,
+            "X said refresh_token=s3cr3t"
+        );
+        tracing::info!(
+            access_token = "s3cr3t",
+            url = "postgres://crier:s3cr3t@db/crier"
+        );
+        tracing::info!(error = ?Some("Authorization: Bearer s3cr3t"), password = ?Some("s3cr3t"));
+    }
+
+    #[test]
+    fn no_form_of_log_lets_a_secret_out() {
+        for (json, ansi) in [(true, false), (false, false), (false, true)] {
+            let log = logged(json, ansi, "info", secrets);
+            assert!(!log.contains("s3cr3t"), "{log}");
+            assert_eq!(log.lines().count(), 3, "{log}");
+        }
+    }
+
+    #[test]
+    fn json_stays_json() {
+        let log = logged(true, false, "info", secrets);
+        for line in log.lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(line["level"], "INFO");
+        }
+        assert!(log.contains(r#""job":7"#), "{log}");
+    }
+
+    #[test]
+    fn the_filter_decides() {
+        let log = logged(false, false, "warn", || {
+            tracing::info!("quiet");
+            tracing::warn!("loud");
+        });
+        assert!(log.contains("loud") && !log.contains("quiet"), "{log}");
+        let options = LogOptions {
+            filter: "info,=,".to_owned(),
+            json: false,
+            ansi: false,
+        };
+        let error = subscriber(&options, io::sink).err().unwrap();
+        assert!(
+            error.to_string().starts_with("`info,=,` is no log filter"),
+            "{error}"
+        );
+    }
+}

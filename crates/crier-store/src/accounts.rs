@@ -1,0 +1,303 @@
+//! Accounts, developer apps and their sealed credentials.
+//!
+//! **Invariant:** a token or secret leaves this module only as a [`SecretString`], and reaches the database only sealed.
+
+use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use crate::{Store, StoreError};
+
+/// Tokens of OAuth 2.0 with the app they belong to.
+#[derive(Debug, Clone)]
+pub struct OAuth2Tokens {
+    /// The developer app.
+    pub client_id: String,
+    /// Secret of a confidential client.
+    pub client_secret: Option<SecretString>,
+    /// Lives about two hours.
+    pub access_token: SecretString,
+    /// Spent by each refresh; absent without the scope `offline.access`.
+    pub refresh_token: Option<SecretString>,
+    /// Life of the access token in seconds from now.
+    pub expires_in_s: i64,
+    /// Scopes granted.
+    pub scopes: Vec<String>,
+}
+
+/// Tokens of OAuth 1.0a.
+#[derive(Debug, Clone)]
+pub struct OAuth1Tokens {
+    /// The app's key.
+    pub consumer_key: SecretString,
+    /// The app's secret.
+    pub consumer_secret: SecretString,
+    /// The account's token.
+    pub access_token: SecretString,
+    /// The account's token secret.
+    pub access_token_secret: SecretString,
+}
+
+/// An account as `crier auth import` or a login brings it.
+#[derive(Debug, Clone)]
+pub struct Import {
+    /// X's id of the account.
+    pub x_user_id: String,
+    /// Handle without `@`.
+    pub handle: String,
+    /// OAuth 2.0, if given.
+    pub oauth2: Option<OAuth2Tokens>,
+    /// OAuth 1.0a, if given.
+    pub oauth1: Option<OAuth1Tokens>,
+}
+
+/// An account, without its secrets.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Account {
+    /// Number in crier.
+    pub id: i64,
+    /// X's id.
+    pub x_user_id: String,
+    /// Handle without `@`.
+    pub handle: String,
+    /// Its developer app.
+    pub app_id: Option<i64>,
+    /// `active`, `needs_login`, `paused` or `suspended`.
+    pub status: String,
+    /// Scopes granted.
+    pub scopes: Vec<String>,
+    /// Weighted characters allowed.
+    pub text_limit: i32,
+}
+
+/// OAuth 2.0 tokens as they are kept, opened.
+#[derive(Debug, Clone)]
+pub struct OpenedTokens {
+    /// The app's public name.
+    pub client_id: String,
+    /// The app's secret, for confidential clients.
+    pub client_secret: Option<SecretString>,
+    /// Current access token.
+    pub access_token: SecretString,
+    /// Current refresh token.
+    pub refresh_token: Option<SecretString>,
+    /// When the access token ends, by the database's clock.
+    pub access_expires_at: DateTime<Utc>,
+    /// Grows with each rotation.
+    pub version: i64,
+}
+
+/// Form of the sealed value; the names are kept short as they are sealed for ever.
+#[derive(Serialize, Deserialize)]
+struct Sealed2 {
+    at: String,
+    rt: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Sealed1 {
+    ck: String,
+    cs: String,
+    at: String,
+    ts: String,
+}
+
+fn plain(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value).map_err(|_| StoreError::Inconsistent {
+        table: "credentials",
+        detail: "unreadable token".into(),
+    })
+}
+
+fn purpose(account: i64, kind: &str) -> String {
+    format!("account:{account}:{kind}")
+}
+
+const ACCOUNT: &str = "id, x_user_id, handle, app_id, status, scopes, text_limit";
+
+impl Store {
+    /// Adds or renews an account and its credentials in one commit, and opens its lane again: jobs that waited for a
+    /// login go on by themselves.
+    pub async fn import_account(&self, import: &Import) -> Result<Account, StoreError> {
+        let key = self.key()?.clone();
+        let mut tx = self.pool.begin().await?;
+        let mut app_id: Option<i64> = None;
+        if let Some(tokens) = &import.oauth2 {
+            let sealed = match &tokens.client_secret {
+                Some(secret) => Some(key.seal(
+                    &format!("app:{}", tokens.client_id),
+                    secret.expose_secret().as_bytes(),
+                )?),
+                None => None,
+            };
+            app_id = Some(
+                sqlx::query_scalar(
+                    "-- import_account
+                    insert into crier.apps (client_id, kind, sealed_secret, key_id)
+                    values ($1, case when $2::bytea is null then 'public' else 'confidential' end, $2, case when $2 is null then null else $3 end)
+                    on conflict (client_id) do update set kind = excluded.kind, sealed_secret = excluded.sealed_secret, key_id = excluded.key_id
+                    returning id",
+                )
+                .bind(&tokens.client_id)
+                .bind(&sealed)
+                .bind(key.id())
+                .fetch_one(&mut *tx)
+                .await?,
+            );
+        }
+        let scopes = import
+            .oauth2
+            .as_ref()
+            .map(|t| t.scopes.clone())
+            .unwrap_or_default();
+        let account: Account = sqlx::query_as(
+            "-- import_account
+            insert into crier.accounts (x_user_id, handle, app_id, scopes) values ($1, $2, $3, $4)
+            on conflict (x_user_id) do update set handle = excluded.handle, app_id = coalesce(excluded.app_id, accounts.app_id),
+              scopes = excluded.scopes, status = 'active', reason = null, updated_at = crier.now()
+            returning id, x_user_id, handle, app_id, status, scopes, text_limit",
+        )
+        .bind(&import.x_user_id)
+        .bind(&import.handle)
+        .bind(app_id)
+        .bind(&scopes)
+        .fetch_one(&mut *tx)
+        .await?;
+        if let Some(tokens) = &import.oauth2 {
+            let value = Sealed2 {
+                at: tokens.access_token.expose_secret().to_owned(),
+                rt: tokens
+                    .refresh_token
+                    .as_ref()
+                    .map(|t| t.expose_secret().to_owned()),
+            };
+            let sealed = key.seal(&purpose(account.id, "oauth2"), &plain(&value)?)?;
+            save_credentials(
+                &mut tx,
+                account.id,
+                "oauth2",
+                &sealed,
+                key.id(),
+                Some(tokens.expires_in_s),
+            )
+            .await?;
+        }
+        if let Some(tokens) = &import.oauth1 {
+            let value = Sealed1 {
+                ck: tokens.consumer_key.expose_secret().to_owned(),
+                cs: tokens.consumer_secret.expose_secret().to_owned(),
+                at: tokens.access_token.expose_secret().to_owned(),
+                ts: tokens.access_token_secret.expose_secret().to_owned(),
+            };
+            let sealed = key.seal(&purpose(account.id, "oauth1"), &plain(&value)?)?;
+            save_credentials(&mut tx, account.id, "oauth1", &sealed, key.id(), None).await?;
+        }
+        sqlx::query(
+            "-- import_account
+            update crier.lanes set not_before = '-infinity', next_at = case when in_flight then null else crier.now() end where account_id = $1",
+        )
+        .bind(account.id)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(account)
+    }
+
+    /// Every account, by handle.
+    pub async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        let sql =
+            format!("-- accounts\nselect {ACCOUNT} from crier.accounts order by lower(handle)");
+        Ok(sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .fetch_all(&self.pool)
+            .await?)
+    }
+
+    /// One account by its handle, with or without `@`, in any case.
+    pub async fn account(&self, handle: &str) -> Result<Option<Account>, StoreError> {
+        let sql = format!(
+            "-- account\nselect {ACCOUNT} from crier.accounts where lower(handle) = lower(ltrim($1, '@'))"
+        );
+        Ok(sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(handle)
+            .fetch_optional(&self.pool)
+            .await?)
+    }
+
+    /// The OAuth 2.0 tokens of an account, opened; `None` if it has none.
+    pub async fn tokens(&self, account: i64) -> Result<Option<OpenedTokens>, StoreError> {
+        type Row = (
+            Vec<u8>,
+            String,
+            i64,
+            DateTime<Utc>,
+            String,
+            Option<Vec<u8>>,
+            Option<String>,
+        );
+        let row: Option<Row> = sqlx::query_as(
+            "-- tokens
+            select c.sealed, c.key_id, c.version, coalesce(c.access_expires_at, 'infinity'), p.client_id, p.sealed_secret, p.key_id
+              from crier.credentials c join crier.accounts a on a.id = c.account_id join crier.apps p on p.id = a.app_id
+             where c.account_id = $1 and c.kind = 'oauth2'",
+        )
+        .bind(account)
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some((sealed, key_id, version, access_expires_at, client_id, app_sealed, app_key)) =
+            row
+        else {
+            return Ok(None);
+        };
+        let key = self.key()?;
+        let value: Sealed2 =
+            serde_json::from_slice(&key.open(&purpose(account, "oauth2"), &key_id, &sealed)?)
+                .map_err(|_| StoreError::Inconsistent {
+                    table: "credentials",
+                    detail: "sealed value of another form".into(),
+                })?;
+        let client_secret = match (app_sealed, app_key) {
+            (Some(sealed), Some(app_key)) => {
+                let bytes = key.open(&format!("app:{client_id}"), &app_key, &sealed)?;
+                let text = String::from_utf8(bytes).map_err(|_| StoreError::Inconsistent {
+                    table: "apps",
+                    detail: "secret is not text".into(),
+                })?;
+                Some(text.into())
+            }
+            _ => None,
+        };
+        Ok(Some(OpenedTokens {
+            client_id,
+            client_secret,
+            access_token: value.at.into(),
+            refresh_token: value.rt.map(Into::into),
+            access_expires_at,
+            version,
+        }))
+    }
+}
+
+async fn save_credentials(
+    tx: &mut sqlx::PgConnection,
+    account: i64,
+    kind: &str,
+    sealed: &[u8],
+    key_id: &str,
+    expires_in_s: Option<i64>,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "-- save_credentials
+        insert into crier.credentials (account_id, kind, sealed, key_id, access_expires_at)
+        values ($1, $2, $3, $4, crier.now() + $5 * interval '1 second')
+        on conflict (account_id, kind) do update set sealed = excluded.sealed, key_id = excluded.key_id,
+          access_expires_at = excluded.access_expires_at, version = credentials.version + 1, rotated_at = crier.now()",
+    )
+    .bind(account)
+    .bind(kind)
+    .bind(sealed)
+    .bind(key_id)
+    .bind(expires_in_s)
+    .execute(tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! Claiming: a worker takes lanes that may be served now, and the head job of each.
+//!
+//! **Invariant:** lanes are locked in one statement and jobs are read in the next, whose snapshot is younger than the
+//! locks; a job is therefore never leased from a state that has passed (queues.md 5.1, pitfall 11).
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::lease::Lease;
+use crate::{Store, StoreError};
+
+/// A job in hand, with what its attempt needs to know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claimed {
+    /// The lease that every later write repeats.
+    pub lease: Lease,
+    /// The job's revision as read; sending checks that it still is.
+    pub revision: i32,
+    /// Text of the post.
+    pub text: String,
+    /// Media as in the column.
+    pub media: serde_json::Value,
+    /// Other fields as in the column.
+    pub options: serde_json::Value,
+    /// When it was to go out.
+    pub run_at: DateTime<Utc>,
+    /// Attempts that counted before this one.
+    pub attempts: i16,
+    /// Bound of attempts.
+    pub max_attempts: i16,
+    /// Post on X that this one replies to, if the job follows another.
+    pub reply_to: Option<String>,
+}
+
+type Row = (
+    i64,
+    i64,
+    i64,
+    i32,
+    String,
+    serde_json::Value,
+    serde_json::Value,
+    DateTime<Utc>,
+    i16,
+    i16,
+    Option<String>,
+);
+
+impl Store {
+    /// Claims up to `limit` lanes for `worker`; each lease lasts `ttl` by the database's clock.
+    pub async fn claim(
+        &self,
+        worker: Uuid,
+        limit: i64,
+        ttl: Duration,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let lanes: Vec<i64> = sqlx::query_scalar(
+            "-- claim: gates
+            select account_id from crier.lanes where next_at <= crier.now() order by next_at limit $1 for update skip locked",
+        )
+        .bind(limit)
+        .fetch_all(&mut *tx)
+        .await?;
+        if lanes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<Row> = sqlx::query_as(
+            "-- claim: heads
+            with pick as materialized (
+              select l.lane, h.* from unnest($1::bigint[]) as l(lane) cross join lateral (
+                with recursive levels(priority) as (
+                  select max(j.priority) from crier.jobs_open j where j.account_id = l.lane and j.state = 'scheduled' and j.held = 0
+                  union all
+                  select (select max(j.priority) from crier.jobs_open j where j.account_id = l.lane and j.state = 'scheduled'
+                          and j.held = 0 and j.priority < v.priority) from levels v where v.priority is not null
+                )
+                select first.* from levels v cross join lateral (
+                  select j.id, j.revision, j.text, j.media, j.options, j.run_at, j.attempts, j.max_attempts, j.after
+                    from crier.jobs_open j
+                   where j.account_id = l.lane and j.state = 'scheduled' and j.held = 0 and j.priority = v.priority
+                     and coalesce(j.next_attempt_at, j.run_at) <= crier.now()
+                   order by coalesce(j.next_attempt_at, j.run_at), j.id limit 1) first
+                 order by v.priority desc limit 1) h
+            ), leased as (
+              insert into crier.leases (kind, subject, account_id, worker, expires_at)
+              select 'publish', id, lane, $2, crier.now() + $3 * interval '1 microsecond' from pick order by lane
+              returning subject, token
+            ), busy as (
+              update crier.lanes set in_flight = true, next_at = null where account_id in (select lane from pick)
+            )
+            select p.id, p.lane, s.token, p.revision, p.text, p.media, p.options, p.run_at, p.attempts, p.max_attempts,
+                   (select post_id from crier.posts where job_id = p.after)
+              from pick p join leased s on s.subject = p.id",
+        )
+        .bind(&lanes)
+        .bind(worker)
+        .bind(micros(ttl))
+        .fetch_all(&mut *tx)
+        .await?;
+        // Lanes without a due head wait for their next one.
+        sqlx::query(crate::lease::REST_LANES)
+            .bind(&lanes)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(rows.into_iter().map(claimed).collect())
+    }
+
+    /// How long until the next lane is due, by the database's clock; `None` if nothing waits. Negative is overdue.
+    pub async fn until_next_lane(&self) -> Result<Option<chrono::TimeDelta>, StoreError> {
+        let micros: Option<i64> = sqlx::query_scalar(
+            "-- until_next_lane
+            select (extract(epoch from next_at - crier.now()) * 1000000)::bigint
+              from crier.lanes where next_at is not null and next_at < 'infinity' order by next_at limit 1",
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .flatten();
+        Ok(micros.map(chrono::TimeDelta::microseconds))
+    }
+}
+
+pub(crate) fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn claimed(row: Row) -> Claimed {
+    let (
+        job,
+        account,
+        token,
+        revision,
+        text,
+        media,
+        options,
+        run_at,
+        attempts,
+        max_attempts,
+        reply_to,
+    ) = row;
+    Claimed {
+        lease: Lease {
+            kind: "publish",
+            subject: job,
+            account,
+            token,
+        },
+        revision,
+        text,
+        media,
+        options,
+        run_at,
+        attempts,
+        max_attempts,
+        reply_to,
+    }
+}

@@ -1,0 +1,92 @@
+//! What can go wrong between crier and its database, in words for people.
+//!
+//! **Invariant:** no message holds a password, a token or the database's address with its credentials.
+
+use crate::seal::KeyError;
+
+/// A failure of the store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The address cannot be read.
+    #[error(
+        "the database address is not of the form `postgres://user:password@host:port/database`"
+    )]
+    Url,
+    /// No connection.
+    #[error("cannot connect to the database: {0}")]
+    Connect(#[source] sqlx::Error),
+    /// The database refused or failed a statement.
+    #[error("the database said: {0}")]
+    Database(#[source] sqlx::Error),
+    /// A migration failed.
+    #[error("the schema could not be brought up to date: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The lease that the write belongs to is gone: another worker may have the job. The result was dropped.
+    #[error("the lease of {kind} {subject} was lost; its result was dropped")]
+    LeaseLost {
+        /// `publish`, `stage`, `reconcile` or `refresh`.
+        kind: &'static str,
+        /// The job, upload or account.
+        subject: i64,
+    },
+    /// The job changed between claim and send: the lease is given back and the job claimed anew.
+    #[error("job {job} was edited, paused or cancelled after it was claimed")]
+    JobChanged {
+        /// The job.
+        job: i64,
+    },
+    /// Credentials are needed but no key is configured.
+    #[error(
+        "no key for the credentials is configured; set `CRIER__SECRETS__KEY` to 32 bytes in base64"
+    )]
+    NoKey,
+    /// The key does not fit.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A row does not make sense.
+    #[error("table {table} holds a row that crier cannot read ({detail}); was it edited by hand?")]
+    Inconsistent {
+        /// The table.
+        table: &'static str,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl StoreError {
+    /// Stable code for metrics and logs.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Url => "db_url",
+            Self::Connect(_) => "db_connect",
+            Self::Database(_) => "db_error",
+            Self::Migrate(_) => "db_migrate",
+            Self::LeaseLost { .. } => "lease_lost",
+            Self::JobChanged { .. } => "job_changed",
+            Self::NoKey => "no_key",
+            Self::Key(_) => "wrong_key",
+            Self::Inconsistent { .. } => "db_inconsistent",
+        }
+    }
+
+    /// What the database itself said, if it did: message, then hint.
+    pub fn database_words(&self) -> Option<(String, Option<String>)> {
+        let (Self::Database(sqlx::Error::Database(error))
+        | Self::Connect(sqlx::Error::Database(error))) = self
+        else {
+            return None;
+        };
+        let hint = error
+            .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
+            .and_then(|e| e.hint())
+            .map(str::to_owned);
+        Some((error.message().to_owned(), hint))
+    }
+}

@@ -1,0 +1,1 @@
+//! Claims, does, settles: tokens, media, publishing, reconciling.

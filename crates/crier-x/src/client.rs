@@ -1,0 +1,205 @@
+//! One request, from its parts to a usable answer or a fault.
+//!
+//! **Invariant:** one call is at most one request on the wire: no retry, no redirect, no sleep; and an answer takes at
+//! most [`MAX_ANSWER_BYTES`] of memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use crier_core::answer::{CallFault, Endpoint};
+use reqwest::header::AUTHORIZATION;
+use reqwest::{Client, Method, Response, redirect, retry};
+use serde_json::Value;
+use url::Url;
+
+use crate::auth::{Bearer, Chance, SystemChance};
+use crate::config::{ConfigError, XConfig};
+use crate::reply::Received;
+use crate::{faults, headers};
+
+/// So much of an answer is read; X's own are a few kilobytes.
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+
+/// X over HTTP. Cheap to clone: clones share the connections.
+#[derive(Debug, Clone)]
+pub struct XClient {
+    http: Client,
+    config: Arc<XConfig>,
+    chance: Arc<dyn Chance>,
+}
+
+/// The parts of one request.
+pub(crate) struct Call<'a> {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) path: &'a [&'a str],
+    pub(crate) query: &'a [(&'a str, String)],
+    pub(crate) bearer: Bearer<'a>,
+    pub(crate) payload: Payload,
+    /// Secrets in the body, to be struck out of what comes back.
+    pub(crate) body_secrets: Vec<String>,
+}
+
+pub(crate) enum Payload {
+    None,
+    Json(Value),
+    Form(Vec<(&'static str, String)>),
+    Multipart(reqwest::multipart::Form),
+}
+
+impl XClient {
+    /// A client with its own connection pool. TLS is rustls with ring, which becomes the process default unless one
+    /// is set already.
+    ///
+    /// # Errors
+    /// If a base is neither https nor loopback, or the TLS roots of this machine cannot be read.
+    pub fn new(config: XConfig) -> Result<Self, ConfigError> {
+        config.check()?;
+        // An error only says that a provider is installed already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = Client::builder();
+        if config.is_plain() {
+            // No TLS is spoken, so a machine without root certificates (a bare container) will do.
+            builder = builder.tls_certs_only([]);
+        }
+        let http = builder
+            .user_agent(&config.user_agent)
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .no_proxy()
+            .connect_timeout(config.connect_timeout)
+            .pool_idle_timeout(Duration::from_mins(1))
+            .tcp_nodelay(true)
+            .build()
+            .map_err(|error| ConfigError::Setup {
+                detail: faults::describe(error),
+            })?;
+        Ok(Self {
+            http,
+            config: Arc::new(config),
+            chance: Arc::new(SystemChance),
+        })
+    }
+
+    /// The same client with another source of nonces and time for OAuth 1.0a.
+    pub fn with_chance(mut self, chance: Arc<dyn Chance>) -> Self {
+        self.chance = chance;
+        self
+    }
+
+    /// The configuration it was made of.
+    pub fn config(&self) -> &XConfig {
+        &self.config
+    }
+
+    /// Sends one request and reads its answer.
+    pub(crate) async fn call(&self, call: Call<'_>) -> Result<Received, CallFault> {
+        let Call {
+            endpoint,
+            path,
+            query,
+            bearer,
+            payload,
+            body_secrets,
+        } = call;
+        let mut secrets = bearer.secrets();
+        secrets.extend(body_secrets);
+        let (method, _) = endpoint
+            .label()
+            .split_once(' ')
+            .expect("a label is a method, a space and a path");
+        let url = self.url(endpoint, path, query);
+        let form = match &payload {
+            Payload::Form(form) => form.as_slice(),
+            Payload::None | Payload::Json(_) | Payload::Multipart(_) => &[],
+        };
+        let header = bearer
+            .header(method, &url, form, self.chance.as_ref())
+            .map_err(|why| faults::not_sent(endpoint, why))?;
+        let method =
+            Method::from_bytes(method.as_bytes()).expect("a label begins with an HTTP method");
+        let upload = endpoint == Endpoint::MediaAppend;
+        let timeout = if upload {
+            self.config.upload_timeout
+        } else {
+            self.config.timeout
+        };
+        let mut request = self.http.request(method, url).timeout(timeout);
+        if let Some(header) = header {
+            request = request.header(AUTHORIZATION, header);
+        }
+        request = match payload {
+            Payload::None => request,
+            Payload::Json(value) => request.json(&value),
+            Payload::Form(form) => request.form(&form),
+            Payload::Multipart(form) => request.multipart(form),
+        };
+        let response = request
+            .send()
+            .await
+            .map_err(|error| faults::from_transport(endpoint, error))?;
+        self.receive(endpoint, response, secrets).await
+    }
+
+    async fn receive(
+        &self,
+        endpoint: Endpoint,
+        mut response: Response,
+        secrets: Vec<String>,
+    ) -> Result<Received, CallFault> {
+        let status = response.status();
+        tracing::debug!(
+            endpoint = endpoint.label(),
+            status = status.as_u16(),
+            "X answered"
+        );
+        let head = response.headers().clone();
+        let (body, overlong) = read_capped(&mut response)
+            .await
+            .map_err(|error| faults::cut_off(endpoint, status, error))?;
+        if !status.is_success() {
+            return Err(faults::refused(status, &head, &body, &secrets));
+        }
+        Ok(Received {
+            endpoint,
+            status: status.as_u16(),
+            windows: headers::windows(&head),
+            server_date: headers::server_date(&head),
+            body,
+            overlong,
+            secrets,
+        })
+    }
+
+    fn url(&self, endpoint: Endpoint, path: &[&str], query: &[(&str, String)]) -> Url {
+        let token = matches!(endpoint, Endpoint::Token | Endpoint::Revoke);
+        let mut url = if token {
+            self.config.token_base.clone()
+        } else {
+            self.config.api_base.clone()
+        };
+        url.path_segments_mut()
+            .expect("a base with a host has a path")
+            .pop_if_empty()
+            .extend(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
+    }
+}
+
+/// The body up to the cap, and whether there was more.
+async fn read_capped(response: &mut Response) -> Result<(Bytes, bool), reqwest::Error> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await? {
+        let room = MAX_ANSWER_BYTES - body.len();
+        if chunk.len() > room {
+            body.extend_from_slice(&chunk.slice(..room));
+            return Ok((body.freeze(), true));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok((body.freeze(), false))
+}

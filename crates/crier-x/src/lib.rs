@@ -1,0 +1,35 @@
+//! X over HTTP: tokens, media, posts, limits from headers, errors. No table, no retry loop, no sleep.
+//!
+//! One method of [`XClient`] is one request. It ends as a [`Reply`], or as a [`CallFault`](crier_core::answer::CallFault)
+//! that says whether the request certainly never left, was refused, or may have been carried out.
+//!
+//! **Invariant:** no error, `Debug` output or log line of this crate holds a token, a secret or the bytes of a file; and
+//! a success is only reported where X's answer held what the call promises.
+
+#![expect(
+    clippy::result_large_err,
+    reason = "a fault carries X's words and is made once a network call; boxing it would only burden every caller"
+)]
+
+mod auth;
+mod client;
+mod config;
+mod faults;
+mod headers;
+mod media;
+mod oauth1;
+mod posts;
+mod reply;
+mod tokens;
+mod words;
+
+pub use auth::{AppCredentials, Auth, Chance, SystemChance};
+pub use client::XClient;
+pub use config::{ConfigError, MediaEncoding, XConfig};
+pub use media::{
+    MediaState, NewMedia, NewSubtitles, Processing, ProcessingError, ProcessingState, UploadSession,
+};
+pub use oauth1::{Signing, percent_encode};
+pub use posts::{Me, PostId, PostPage, SeenPost};
+pub use reply::Reply;
+pub use tokens::Tokens;

@@ -1,0 +1,194 @@
+//! The exact form of the calls of media, and what is read from their success.
+
+use bytes::Bytes;
+use crier_x::{
+    MediaEncoding, MediaState, NewMedia, NewSubtitles, Processing, ProcessingError,
+    ProcessingState, UploadSession,
+};
+use serde_json::json;
+
+use crate::server::{Server, bearer, client};
+
+#[tokio::test]
+async fn initialize() {
+    let server = Server::ok(
+        json!({"data": {"id": "11", "media_key": "3_11", "expires_after_secs": 1_295_999}}),
+    )
+    .await;
+    let mut media = NewMedia {
+        media_category: "tweet_video".into(),
+        media_type: "video/mp4".into(),
+        total_bytes: 1024,
+        shared: false,
+        additional_owners: Vec::new(),
+    };
+    let reply = server
+        .client()
+        .media_initialize(&bearer(), &media)
+        .await
+        .unwrap();
+    assert_eq!(
+        reply.value,
+        UploadSession {
+            id: "11".into(),
+            expires_after_s: Some(1_295_999)
+        }
+    );
+    let seen = server.only();
+    assert_eq!(seen.line, "POST /2/media/upload/initialize");
+    let plain =
+        json!({"media_category": "tweet_video", "media_type": "video/mp4", "total_bytes": 1024});
+    assert_eq!(seen.json(), plain);
+
+    let server = Server::ok(json!({"id": "12"})).await;
+    (media.shared, media.additional_owners) = (true, vec!["5".into()]);
+    assert_eq!(
+        server
+            .client()
+            .media_initialize(&bearer(), &media)
+            .await
+            .unwrap()
+            .value
+            .id,
+        "12"
+    );
+    let body = server.only().json();
+    assert_eq!(
+        (&body["shared"], &body["additional_owners"]),
+        (&json!(true), &json!(["5"]))
+    );
+}
+
+#[tokio::test]
+async fn append_as_multipart() {
+    let server = Server::answering(204, &[], "").await;
+    let segment = Bytes::from_static(b"\x00\xffraw\r\nbytes");
+    assert_eq!(
+        server
+            .client()
+            .media_append(&bearer(), "11", 3, segment)
+            .await
+            .unwrap()
+            .status,
+        204
+    );
+    let seen = server.only();
+    assert_eq!(seen.line, "POST /2/media/upload/11/append");
+    let kind = seen.header("content-type");
+    let boundary = kind.strip_prefix("multipart/form-data; boundary=").unwrap();
+    let mut expected = format!(
+        "--{boundary}\r\nContent-Disposition: form-data; name=\"segment_index\"\r\n\r\n3\r\n--{boundary}\r\n\
+         Content-Disposition: form-data; name=\"media\"; filename=\"segment\"\r\n\
+         Content-Type: application/octet-stream\r\n\r\n"
+    )
+    .into_bytes();
+    expected.extend_from_slice(b"\x00\xffraw\r\nbytes");
+    expected.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+    assert_eq!(seen.body, expected);
+    assert_eq!(seen.header("content-length"), expected.len().to_string());
+}
+
+#[tokio::test]
+async fn append_as_json() {
+    let server = Server::ok(json!({"data": {"expires_at": 1}})).await;
+    let there = client(server.address, MediaEncoding::Json);
+    there
+        .media_append(&bearer(), "11", 0, Bytes::from_static(b"\x00\xff"))
+        .await
+        .unwrap();
+    assert_eq!(
+        server.only().json(),
+        json!({"media": "AP8=", "segment_index": 0})
+    );
+}
+
+#[tokio::test]
+async fn finalize_and_status() {
+    let info = json!({"state": "in_progress", "check_after_secs": 5, "progress_percent": 8,
+        "error": {"code": 3, "name": "UnsupportedMedia", "message": "too long"}});
+    let server = Server::ok(
+        json!({"data": {"id": "11", "expires_after_secs": 86400, "processing_info": info}}),
+    )
+    .await;
+    let expected = MediaState {
+        id: "11".into(),
+        expires_after_s: Some(86400),
+        processing: Some(Processing {
+            state: ProcessingState::InProgress,
+            check_after_s: Some(5),
+            progress_percent: Some(8),
+            error: Some(ProcessingError {
+                code: Some(3),
+                name: "UnsupportedMedia".into(),
+                message: "too long".into(),
+            }),
+        }),
+    };
+    assert_eq!(
+        server
+            .client()
+            .media_finalize(&bearer(), "11")
+            .await
+            .unwrap()
+            .value,
+        expected
+    );
+    let seen = server.only();
+    assert_eq!(
+        (seen.line.as_str(), seen.json()),
+        ("POST /2/media/upload/11/finalize", json!({}))
+    );
+
+    let server = Server::ok(json!({"data": {"id": "11"}})).await;
+    assert_eq!(
+        server
+            .client()
+            .media_status(&bearer(), "11")
+            .await
+            .unwrap()
+            .value
+            .processing,
+        None
+    );
+    assert_eq!(
+        server.only().line,
+        "GET /2/media/upload?command=STATUS&media_id=11"
+    );
+}
+
+#[tokio::test]
+async fn metadata_and_subtitles() {
+    let server = Server::ok(json!({"data": {"id": "11"}})).await;
+    server
+        .client()
+        .media_metadata(&bearer(), "11", "a „cat“")
+        .await
+        .unwrap();
+    let seen = server.only();
+    assert_eq!(seen.line, "POST /2/media/metadata");
+    assert_eq!(
+        seen.json(),
+        json!({"id": "11", "metadata": {"alt_text": {"text": "a „cat“"}}})
+    );
+
+    let server = Server::answering(200, &[], "").await;
+    let subtitles = NewSubtitles {
+        media_id: "11".into(),
+        media_category: "TweetVideo".into(),
+        subtitles_id: "12".into(),
+        language_code: "EN".into(),
+        display_name: "English".into(),
+    };
+    server
+        .client()
+        .media_subtitles(&bearer(), &subtitles)
+        .await
+        .unwrap();
+    let seen = server.only();
+    assert_eq!(seen.line, "POST /2/media/subtitles");
+    let inner = json!({"id": "12", "language_code": "EN", "display_name": "English"});
+    assert_eq!(
+        seen.json(),
+        json!({"id": "11", "media_category": "TweetVideo", "subtitles": inner})
+    );
+}
