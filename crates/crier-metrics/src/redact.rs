@@ -117,7 +117,6 @@ fn named(text: &[u8]) -> Option<Secret> {
     at += run(&text[at..], |byte| {
         matches!(byte, b'\\' | b'"' | b'\'' | b' ')
     });
-    at += colours(&text[at..]);
     if !matches!(text.get(at), Some(b'=' | b':')) {
         return None;
     }

@@ -267,8 +267,11 @@ table! {
 
 /// The table of metrics as Markdown, for `docs/METRICS.md`.
 pub fn markdown() -> String {
-    let mut page =
-        String::from("| metric | kind | labels | of | meaning |\n|---|---|---|---|---|\n");
+    let mut page = String::from(
+        "A metric of a *process* is summed over processes. A metric of the *database* is the same in every process \
+         that reads it, so take `max`, never `sum`; it is absent until the first reading.\n\n\
+         | metric | kind | labels | of | meaning |\n|---|---|---|---|---|\n",
+    );
     for spec in SPECS {
         let values = (spec.values)().join("`, `");
         let labels = match spec.labels {
@@ -377,7 +380,7 @@ mod tests {
     #[test]
     fn every_row_has_a_line_in_the_documentation() {
         let page = markdown();
-        assert_eq!(page.lines().count(), SPECS.len() + 2);
+        assert_eq!(page.lines().count(), SPECS.len() + 4);
         assert!(page.contains(
             "| `crier_jobs_open` | gauge | `state`: `scheduled`, `paused`, `unknown` | database |"
         ));

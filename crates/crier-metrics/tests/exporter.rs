@@ -181,6 +181,8 @@ async fn scrapes_within_a_second_share_one_reading() {
     assert!(
         one.contains("\ncrier_due_unpublished 3\n") && two.contains("\ncrier_due_unpublished 3\n")
     );
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    exporter.get("/metrics").await;
     assert_eq!(source.calls(), 1);
     tokio::time::sleep(PAUSE).await;
     assert!(

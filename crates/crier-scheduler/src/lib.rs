@@ -1,1 +1,8 @@
-//! Makes due work claimable: signals, early checks, leases taken back, recurring posts, retention; one leader.
+//! Makes due work claimable: applies signals, takes back leases of dead workers; one scheduler leads.
+//!
+//! **Invariant:** everything here may be done twice, or by two at once, without harm: leadership saves work, it guards
+//! nothing.
+
+mod run;
+
+pub use run::{Scheduler, SchedulerOptions};

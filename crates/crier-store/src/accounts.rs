@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use crate::{Store, StoreError};
+use crate::{SealKey, Store, StoreError};
 
 /// Tokens of OAuth 2.0 with the app they belong to.
 #[derive(Debug, Clone)]
@@ -83,6 +83,8 @@ pub struct OpenedTokens {
     pub refresh_token: Option<SecretString>,
     /// When the access token ends, by the database's clock.
     pub access_expires_at: DateTime<Utc>,
+    /// When these tokens were made durable.
+    pub rotated_at: DateTime<Utc>,
     /// Grows with each rotation.
     pub version: i64,
 }
@@ -111,6 +113,20 @@ fn plain(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
 
 fn purpose(account: i64, kind: &str) -> String {
     format!("account:{account}:{kind}")
+}
+
+/// Seals a pair of OAuth 2.0 tokens for its account.
+pub(crate) fn seal_oauth2(
+    key: &SealKey,
+    account: i64,
+    access: &str,
+    refresh: Option<&str>,
+) -> Result<Vec<u8>, StoreError> {
+    let value = Sealed2 {
+        at: access.to_owned(),
+        rt: refresh.map(str::to_owned),
+    };
+    Ok(key.seal(&purpose(account, "oauth2"), &plain(&value)?)?)
 }
 
 const ACCOUNT: &str = "id, x_user_id, handle, app_id, status, scopes, text_limit";
@@ -164,14 +180,15 @@ impl Store {
         .fetch_one(&mut *tx)
         .await?;
         if let Some(tokens) = &import.oauth2 {
-            let value = Sealed2 {
-                at: tokens.access_token.expose_secret().to_owned(),
-                rt: tokens
+            let sealed = seal_oauth2(
+                &key,
+                account.id,
+                tokens.access_token.expose_secret(),
+                tokens
                     .refresh_token
                     .as_ref()
-                    .map(|t| t.expose_secret().to_owned()),
-            };
-            let sealed = key.seal(&purpose(account.id, "oauth2"), &plain(&value)?)?;
+                    .map(ExposeSecret::expose_secret),
+            )?;
             save_credentials(
                 &mut tx,
                 account.id,
@@ -230,21 +247,30 @@ impl Store {
             String,
             i64,
             DateTime<Utc>,
+            DateTime<Utc>,
             String,
             Option<Vec<u8>>,
             Option<String>,
         );
         let row: Option<Row> = sqlx::query_as(
             "-- tokens
-            select c.sealed, c.key_id, c.version, coalesce(c.access_expires_at, 'infinity'), p.client_id, p.sealed_secret, p.key_id
+            select c.sealed, c.key_id, c.version, coalesce(c.access_expires_at, c.rotated_at), c.rotated_at, p.client_id, p.sealed_secret, p.key_id
               from crier.credentials c join crier.accounts a on a.id = c.account_id join crier.apps p on p.id = a.app_id
              where c.account_id = $1 and c.kind = 'oauth2'",
         )
         .bind(account)
         .fetch_optional(&self.pool)
         .await?;
-        let Some((sealed, key_id, version, access_expires_at, client_id, app_sealed, app_key)) =
-            row
+        let Some((
+            sealed,
+            key_id,
+            version,
+            access_expires_at,
+            rotated_at,
+            client_id,
+            app_sealed,
+            app_key,
+        )) = row
         else {
             return Ok(None);
         };
@@ -272,12 +298,13 @@ impl Store {
             access_token: value.at.into(),
             refresh_token: value.rt.map(Into::into),
             access_expires_at,
+            rotated_at,
             version,
         }))
     }
 }
 
-async fn save_credentials(
+pub(crate) async fn save_credentials(
     tx: &mut sqlx::PgConnection,
     account: i64,
     kind: &str,

@@ -13,6 +13,7 @@ mod claim;
 mod error;
 mod leader;
 mod lease;
+mod refresh;
 mod schema;
 mod seal;
 mod settle;

@@ -1,0 +1,327 @@
+//! One attempt: body, token, intent, create call, outcome.
+//!
+//! **Invariant:** whatever happens, the attempt ends in one of the five outcomes or its lease is lost; after the create
+//! call left, only a definite refusal is anything but published or unknown.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use crier_core::answer::{CallFault, Endpoint};
+use crier_core::limit::Window;
+use crier_core::options::{create_body, parse_options};
+use crier_core::retry::{Pace, is_exhausted, next_attempt, not_before};
+use crier_core::verdict::{Action, Step, Verdict, judge};
+use crier_metrics::AttemptEnd;
+use crier_store::{Claimed, Settlement, StoreError, Why};
+use serde_json::{Value, json};
+
+use crate::Worker;
+use crate::token::NoToken;
+
+/// A lease must hold this much longer than a call may take before the call leaves.
+const SKEW_ALLOWANCE: Duration = Duration::from_secs(5);
+/// How long to wait for another process that is refreshing the token.
+const BUSY_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(2);
+
+impl Worker {
+    /// Does one claimed job and settles it.
+    pub(crate) async fn attempt(&self, job: &Claimed) {
+        let (settlement, windows) = match self.publish(job).await {
+            Ok(done) => done,
+            Err(StoreError::JobChanged { .. }) => {
+                let why = plain_why(
+                    "job_changed",
+                    "the job was edited, paused or cancelled meanwhile",
+                    "publish",
+                    "nothing to do",
+                );
+                (
+                    Settlement::Snoozed {
+                        until: None,
+                        why: Why {
+                            error: Value::Null,
+                            ..why
+                        },
+                    },
+                    Vec::new(),
+                )
+            }
+            Err(error) => {
+                self.metrics.db_error("attempt");
+                self.metrics.lease_lost();
+                tracing::warn!(
+                    job = job.lease.subject,
+                    code = error.code(),
+                    "the attempt was dropped: {error}"
+                );
+                return;
+            }
+        };
+        self.settle(job, &settlement, &windows).await;
+    }
+
+    async fn publish(&self, job: &Claimed) -> Result<(Settlement, Vec<Window>), StoreError> {
+        let none = Vec::new();
+        let options = match parse_options(&job.options) {
+            Ok(options) => options,
+            Err(fault) => {
+                return Ok((
+                    Settlement::Failed(Why {
+                        code: fault.code.clone(),
+                        http_status: None,
+                        error: json!(fault),
+                    }),
+                    none,
+                ));
+            }
+        };
+        let body = create_body(&job.text, &options, &[], job.reply_to.as_deref());
+        let mut spent = None;
+        // A second round only after a 401 and a fresh token.
+        loop {
+            let (auth, version) = match self.token(job.lease.account, spent).await {
+                Ok(token) => token,
+                Err(no_token) => return Ok((self.without_token(job, no_token).await?, none)),
+            };
+            let margin = self.x.config().timeout + SKEW_ALLOWANCE;
+            if spent.is_none() {
+                self.store
+                    .begin_sending(&job.lease, job.revision, margin, &[])
+                    .await?;
+            } else if self
+                .store
+                .renew(self.id, &[job.lease.token], self.options.lease)
+                .await?
+                .is_empty()
+            {
+                // After a 401 nothing was done and the intent stands, but refreshing may have used the lease up.
+                return Err(StoreError::LeaseLost {
+                    kind: "publish",
+                    subject: job.lease.subject,
+                });
+            }
+            let begin = Instant::now();
+            let answer = self.x.create_post(&auth, &body).await;
+            let took = begin.elapsed();
+            match answer {
+                Ok(reply) => {
+                    self.metrics
+                        .x_request(Endpoint::CreatePost, Some(reply.status), None, took);
+                    return Ok((
+                        Settlement::Published {
+                            post_id: reply.value.0,
+                        },
+                        reply.windows,
+                    ));
+                }
+                Err(fault) => {
+                    let verdict = judge(Step::Publish, &fault);
+                    let status = status(&fault);
+                    self.metrics
+                        .x_request(Endpoint::CreatePost, status, Some(verdict.code), took);
+                    if verdict.action == Action::RefreshToken && spent.is_none() {
+                        spent = Some(version);
+                        continue;
+                    }
+                    let windows = match &fault {
+                        CallFault::Refused(answer) => answer.windows.clone(),
+                        CallFault::NotSent { .. } | CallFault::NoAnswer { .. } => none,
+                    };
+                    return Ok((
+                        self.outcome(job, &fault, verdict, Step::Publish).await?,
+                        windows,
+                    ));
+                }
+            }
+        }
+    }
+
+    /// From a verdict to an outcome; what concerns the account or app is stopped first.
+    async fn outcome(
+        &self,
+        job: &Claimed,
+        fault: &CallFault,
+        verdict: Verdict,
+        step: Step,
+    ) -> Result<Settlement, StoreError> {
+        let now = self.store.now().await?;
+        let why = why(fault, verdict, step);
+        let attempt = u32::try_from(job.attempts).unwrap_or(0) + 1;
+        Ok(match verdict.action {
+            Action::Reconcile => Settlement::Unknown {
+                look_after: self.options.first_look,
+                why,
+            },
+            Action::FailJob
+            | Action::Reupload
+            | Action::NewSession
+            | Action::SmallerChunk
+            | Action::SwitchEncoding => Settlement::Failed(why),
+            Action::WaitForLimit => Settlement::Snoozed {
+                until: Some(self.later(attempt, now, fault, verdict)),
+                why,
+            },
+            Action::PauseAccount => {
+                let status = if verdict.code == "account_suspended" {
+                    "suspended"
+                } else {
+                    "needs_login"
+                };
+                self.store
+                    .pause_account(job.lease.account, status, &why.error)
+                    .await?;
+                Settlement::Snoozed { until: None, why }
+            }
+            Action::PauseApp => {
+                self.store.pause_app(job.lease.account, &why.error).await?;
+                Settlement::Snoozed { until: None, why }
+            }
+            Action::Retry | Action::RetrySlowly | Action::RefreshToken => {
+                if is_exhausted(
+                    &verdict,
+                    attempt,
+                    u32::try_from(job.max_attempts).unwrap_or(1),
+                ) {
+                    Settlement::Failed(why)
+                } else {
+                    let after = (self.later(attempt, now, fault, verdict) - now)
+                        .to_std()
+                        .unwrap_or_default();
+                    Settlement::Retry { after, why }
+                }
+            }
+        })
+    }
+
+    fn later(
+        &self,
+        attempt: u32,
+        now: DateTime<Utc>,
+        fault: &CallFault,
+        verdict: Verdict,
+    ) -> DateTime<Utc> {
+        let reset = match fault {
+            CallFault::Refused(answer) => not_before(answer, now),
+            CallFault::NotSent { .. } | CallFault::NoAnswer { .. } => None,
+        };
+        next_attempt(attempt, now, reset, Pace::of(&verdict), (self.chance)())
+    }
+
+    async fn without_token(
+        &self,
+        job: &Claimed,
+        no_token: NoToken,
+    ) -> Result<Settlement, StoreError> {
+        match no_token {
+            NoToken::Absent => {
+                let why = plain_why(
+                    "no_grant",
+                    "the account has no OAuth 2.0 grant that can be used",
+                    "token",
+                    "log in again: crier auth import",
+                );
+                self.store
+                    .pause_account(job.lease.account, "needs_login", &why.error)
+                    .await?;
+                Ok(Settlement::Snoozed { until: None, why })
+            }
+            NoToken::Busy => {
+                let until = self.store.now().await? + BUSY_WAIT;
+                Ok(Settlement::Snoozed {
+                    until: Some(until),
+                    why: plain_why(
+                        "token_busy",
+                        "another process is refreshing the token",
+                        "token",
+                        "nothing to do",
+                    ),
+                })
+            }
+            NoToken::Fault(fault) => {
+                let verdict = judge(Step::Token, &fault);
+                self.outcome(job, &fault, verdict, Step::Token).await
+            }
+            NoToken::Store(error) => Err(error),
+        }
+    }
+
+    async fn settle(&self, job: &Claimed, settlement: &Settlement, windows: &[Window]) {
+        let (end, code) = match settlement {
+            Settlement::Published { .. } => (AttemptEnd::Published, None),
+            Settlement::Snoozed { why, .. } => (AttemptEnd::Snoozed, Some(&why.code)),
+            Settlement::Retry { why, .. } => (AttemptEnd::Retry, Some(&why.code)),
+            Settlement::Failed(why) => (AttemptEnd::Failed, Some(&why.code)),
+            Settlement::Unknown { why, .. } => (AttemptEnd::Unknown, Some(&why.code)),
+        };
+        match self.store.settle(&job.lease, windows, settlement).await {
+            Ok(times) => {
+                self.metrics.attempt_ended(end, code.map(String::as_str));
+                if let Some((run_at, published_at)) = times {
+                    let lateness = (published_at - run_at).to_std().unwrap_or_default();
+                    self.metrics.published(lateness);
+                    tracing::info!(
+                        job = job.lease.subject,
+                        late_ms = lateness.as_millis(),
+                        "job {} is published",
+                        job.lease.subject
+                    );
+                } else {
+                    tracing::warn!(
+                        job = job.lease.subject,
+                        code = code.map_or("", String::as_str),
+                        "job {} is {}",
+                        job.lease.subject,
+                        end_word(end)
+                    );
+                }
+            }
+            Err(error) => {
+                self.metrics.lease_lost();
+                // After `sending` the lease runs out into unknown, which looks before it does anything.
+                tracing::error!(
+                    job = job.lease.subject,
+                    code = error.code(),
+                    "the outcome could not be written: {error}"
+                );
+            }
+        }
+    }
+}
+
+fn end_word(end: AttemptEnd) -> &'static str {
+    use crier_metrics::Label;
+    end.as_str()
+}
+
+fn status(fault: &CallFault) -> Option<u16> {
+    match fault {
+        CallFault::Refused(answer) => Some(answer.status),
+        CallFault::NotSent { .. } | CallFault::NoAnswer { .. } => None,
+    }
+}
+
+fn why(fault: &CallFault, verdict: Verdict, step: Step) -> Why {
+    let (title, detail) = match fault {
+        CallFault::Refused(answer) => (answer.title.clone(), answer.detail.clone()),
+        CallFault::NotSent { detail } => ("the request did not reach X".to_owned(), detail.clone()),
+        CallFault::NoAnswer { detail } => (
+            "no trustworthy answer came from X".to_owned(),
+            detail.clone(),
+        ),
+    };
+    let error = json!({"code": verdict.code, "title": title, "detail": detail, "step": step.as_str(), "hint": verdict.hint});
+    Why {
+        code: verdict.code.to_owned(),
+        http_status: status(fault),
+        error,
+    }
+}
+
+fn plain_why(code: &str, title: &str, step: &str, hint: &str) -> Why {
+    let error = json!({"code": code, "title": title, "detail": "", "step": step, "hint": hint});
+    Why {
+        code: code.to_owned(),
+        http_status: None,
+        error,
+    }
+}

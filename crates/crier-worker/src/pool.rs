@@ -1,0 +1,140 @@
+//! The worker's loop: one semaphore, as many lanes claimed as there are free places, each attempt in a task of its own.
+//!
+//! **Invariant:** never more attempts in flight than [`WorkerOptions::concurrency`]; on stop nothing new is claimed and
+//! what runs is waited for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crier_metrics::{Heartbeat, Metrics};
+use crier_store::Store;
+use crier_x::XClient;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+/// Settings of a worker.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkerOptions {
+    /// Attempts at once.
+    pub concurrency: u16,
+    /// How long a lease lasts; longer than a token refresh and a create call together.
+    pub lease: Duration,
+    /// Longest sleep when nothing is due.
+    pub poll: Duration,
+    /// When an unknown job is first looked up: X's read side needs time (x-api.md 4.2).
+    pub first_look: Duration,
+    /// Access tokens are refreshed this long before they end.
+    pub refresh_ahead: Duration,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        Self {
+            concurrency: 16,
+            lease: Duration::from_secs(90),
+            poll: Duration::from_millis(500),
+            first_look: Duration::from_secs(15),
+            refresh_ahead: Duration::from_mins(5),
+        }
+    }
+}
+
+/// A worker process.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    /// The database.
+    pub store: Store,
+    /// X.
+    pub x: XClient,
+    /// Where it counts.
+    pub metrics: Metrics,
+    /// A fresh id of this start: a restarted process never passes for its former self.
+    pub id: Uuid,
+    /// Settings.
+    pub options: WorkerOptions,
+    /// A number from 0 to 1 for jitter.
+    pub chance: fn() -> f64,
+}
+
+impl Worker {
+    /// Runs until `stop`, then waits for what is in flight.
+    pub async fn run(self, heartbeat: Heartbeat, stop: CancellationToken) {
+        let places = Arc::new(Semaphore::new(usize::from(self.options.concurrency)));
+        let running = TaskTracker::new();
+        // A lane that comes free may hold the next job.
+        let freed = Arc::new(Notify::new());
+        self.metrics
+            .worker_concurrency(u64::from(self.options.concurrency));
+        while !stop.is_cancelled() {
+            heartbeat.beat();
+            let claimed = self.claim_into(&places, &running, &freed).await;
+            if claimed == 0 {
+                let wait = self.wait().await;
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = freed.notified() => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+        }
+        heartbeat.finish();
+        running.close();
+        running.wait().await;
+    }
+
+    /// Claims at most as many lanes as there are free places. Only this loop takes places, so the count read here is an
+    /// upper bound that can only grow meanwhile.
+    async fn claim_into(
+        &self,
+        places: &Arc<Semaphore>,
+        running: &TaskTracker,
+        freed: &Arc<Notify>,
+    ) -> usize {
+        let free = i64::try_from(places.available_permits()).unwrap_or(0);
+        if free == 0 {
+            // A place frees before anything else can be claimed.
+            drop(places.acquire().await);
+            return 1;
+        }
+        match self.store.claim(self.id, free, self.options.lease).await {
+            Ok(claimed) => {
+                let count = claimed.len();
+                for job in claimed {
+                    let Ok(place) = Arc::clone(places).try_acquire_owned() else {
+                        tracing::error!(
+                            job = job.lease.subject,
+                            "more lanes than places; the lease runs out and the job is claimed again"
+                        );
+                        continue;
+                    };
+                    let (worker, freed) = (self.clone(), Arc::clone(freed));
+                    running.spawn(async move {
+                        let busy = worker.metrics.worker_busy();
+                        worker.attempt(&job).await;
+                        drop((busy, place));
+                        freed.notify_one();
+                    });
+                }
+                count
+            }
+            Err(error) => {
+                self.metrics.db_error("claim");
+                tracing::warn!(
+                    code = error.code(),
+                    "nothing could be claimed, trying again: {error}"
+                );
+                0
+            }
+        }
+    }
+
+    /// Until the front lane is due, at most the poll.
+    async fn wait(&self) -> Duration {
+        let next = self.store.until_next_lane().await.ok().flatten();
+        next.and_then(|delta| delta.to_std().ok())
+            .map_or(self.options.poll, |until| until.min(self.options.poll))
+            .max(Duration::from_millis(5))
+    }
+}

@@ -1,0 +1,164 @@
+//! The real binary, as processes, against the real simulator and a real Postgres: rows in, posts out.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a helper that fails is a test that fails"
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::Stage;
+
+const SOON: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_row_becomes_a_post_and_a_thread_replies_in_order() {
+    let stage = Stage::new(&json!({})).await;
+    stage.account("acme").await;
+    let crier = stage.start("run");
+    stage
+        .sql(
+            "insert into crier.jobs (account, text, run_at) values ('@acme', 'in two seconds', crier.now() + interval '2 seconds');
+             insert into crier.jobs (account, text) values ('@acme', 'now & here: 1 < 2');
+             insert into crier.jobs (account, text, after) values ('@acme', 'a reply', 2)",
+        )
+        .await;
+    stage
+        .until(
+            "select bool_and(state = 'published') as done from crier.jobs",
+            SOON,
+        )
+        .await;
+    let posts = stage.sim("GET", "/_sim/posts", "").await;
+    let seen: Vec<_> = posts
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| (p["text"].as_str().unwrap(), &p["reply_to"]))
+        .collect();
+    assert_eq!(
+        seen.iter().map(|s| s.0).collect::<Vec<_>>(),
+        ["now & here: 1 < 2", "a reply", "in two seconds"]
+    );
+    assert_eq!(seen[1].1, &posts[0]["id"]);
+    let ids = stage
+        .rows("select post_id as id from crier.jobs order by published_at, id")
+        .await;
+    assert_eq!(
+        ids.iter().map(|r| &r["id"]).collect::<Vec<_>>(),
+        posts
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|p| &p["id"])
+            .collect::<Vec<_>>()
+    );
+    let early = stage
+        .rows("select id from crier.jobs where published_at < run_at")
+        .await;
+    assert_eq!(early, [json!(null); 0]);
+    crier.stop().await;
+    stage.done().await;
+}
+
+#[tokio::test]
+async fn a_429_is_waited_out_by_its_reset() {
+    let stage = Stage::new(&json!({})).await;
+    stage.account("acme").await;
+    // One call left in a window of 4 s: the second post waits for the reset.
+    stage
+        .sim(
+            "POST",
+            "/_sim/limits",
+            r#"{"account":"acme","route":"POST /2/tweets","limit":1,"window_s":4}"#,
+        )
+        .await;
+    stage
+        .sql("insert into crier.jobs (account, text) values ('acme', 'one'), ('acme', 'two')")
+        .await;
+    let crier = stage.start("run");
+    stage
+        .until(
+            "select bool_and(state = 'published') as done from crier.jobs",
+            Duration::from_secs(40),
+        )
+        .await;
+    let calls = stage.sim("GET", "/_sim/requests", "").await;
+    let creates: Vec<_> = calls
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|c| c["route"] == "POST /2/tweets")
+        .collect();
+    assert!(
+        creates.iter().filter(|c| c["status"] == 201).count() == 2,
+        "{creates:?}"
+    );
+    assert!(creates.len() <= 3, "no hot loop: {creates:?}");
+    let attempts = stage
+        .rows("select attempts from crier.jobs order by id")
+        .await;
+    assert_eq!(
+        attempts,
+        [json!({"attempts": 1}), json!({"attempts": 1})],
+        "a limit costs no attempt"
+    );
+    crier.stop().await;
+    stage.done().await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_never_sent_again_blindly() {
+    let stage =
+        Stage::new(&json!({"faults": [{"route": "POST /2/tweets", "kind": "answer_lost"}]})).await;
+    stage.account("acme").await;
+    stage.sql("insert into crier.jobs (account, text) values ('acme', 'perhaps'), ('acme', 'the next one')").await;
+    let crier = stage.start("run");
+    stage
+        .until(
+            "select state = 'published' as done from crier.jobs where id = 2",
+            SOON,
+        )
+        .await;
+    let row = stage
+        .rows("select state, error->>'code' as code from crier.jobs where id = 1")
+        .await;
+    assert_eq!(row, [json!({"state": "unknown", "code": "no_answer"})]);
+    let posts = stage.sim("GET", "/_sim/posts", "").await;
+    assert_eq!(posts.as_array().unwrap().len(), 2, "{posts}");
+    crier.stop().await;
+    stage.done().await;
+}
+
+#[tokio::test]
+async fn an_old_token_is_refreshed_once_by_two_workers() {
+    let stage = Stage::new(&json!({})).await;
+    stage.account("acme").await;
+    stage
+        .sql("update crier.credentials set rotated_at = crier.now() - interval '2 hours', access_expires_at = crier.now() + interval '1 minute'")
+        .await;
+    stage.sql("insert into crier.jobs (account, text) select 'acme', 'post ' || n from generate_series(1, 10) n").await;
+    let workers = [stage.start("run"), stage.start("worker")];
+    stage
+        .until(
+            "select bool_and(state = 'published') as done from crier.jobs",
+            SOON,
+        )
+        .await;
+    let calls = stage.sim("GET", "/_sim/requests", "").await;
+    let refreshes = calls
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|c| c["route"] == "POST /2/oauth2/token")
+        .count();
+    assert_eq!(refreshes, 1);
+    for worker in workers {
+        worker.stop().await;
+    }
+    stage.done().await;
+}

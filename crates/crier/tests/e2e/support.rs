@@ -1,0 +1,181 @@
+//! A stage for one test: its own database, its own simulator, the binary's roles as processes.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crier_store::{Store, StoreOptions};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+pub(crate) struct Stage {
+    store: Store,
+    admin: Store,
+    url: String,
+    name: String,
+    sim: std::net::SocketAddr,
+    stop_sim: CancellationToken,
+}
+
+pub(crate) struct Role {
+    child: Child,
+}
+
+impl Role {
+    /// SIGTERM; the process must end by itself, in time and well.
+    pub(crate) async fn stop(mut self) {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .await
+                .unwrap()
+                .success()
+        );
+        let status = tokio::time::timeout(Duration::from_secs(20), self.child.wait())
+            .await
+            .expect("stops in time")
+            .unwrap();
+        assert!(status.success(), "{status}");
+    }
+}
+
+fn options(url: String) -> StoreOptions {
+    StoreOptions {
+        url: url.into(),
+        max_connections: 3,
+        acquire_timeout: Duration::from_secs(30),
+        application_name: "crier test".into(),
+    }
+}
+
+impl Stage {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test's server is named by the script that started it"
+    )]
+    pub(crate) async fn new(script: &Value) -> Self {
+        let url = std::env::var("CRIER_TEST_DATABASE_URL")
+            .expect("run `make test`, or `scripts/with-postgres cargo test`");
+        let admin = Store::connect(&options(url.clone()), None).await.unwrap();
+        let name = format!("crier_e2e_{}", uuid::Uuid::new_v4().simple());
+        admin
+            .run_outside_transaction(&format!("create database {name}"))
+            .await
+            .unwrap();
+        let url = format!("{}/{name}", url.rsplit_once('/').unwrap().0);
+        let store = Store::connect(&options(url.clone()), None).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let sim = listener.local_addr().unwrap();
+        let stop_sim = CancellationToken::new();
+        let options = crier_sim::SimOptions::from_json(&script.to_string()).unwrap();
+        tokio::spawn(crier_sim::serve(listener, options, stop_sim.clone()));
+        let stage = Self {
+            store,
+            admin,
+            url,
+            name,
+            sim,
+            stop_sim,
+        };
+        let migrated = stage.command(&["migrate"]).output().await.unwrap();
+        assert!(
+            migrated.status.success(),
+            "{}",
+            String::from_utf8_lossy(&migrated.stderr)
+        );
+        stage
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_crier"));
+        command
+            .args(words)
+            .env("DATABASE_URL", &self.url)
+            .env("CRIER__X__BASE_URL", format!("http://{}", self.sim))
+            .env("CRIER__SECRETS__KEY", KEY)
+            .env("CRIER__EXPORTER__LISTEN", "127.0.0.1:0")
+            .kill_on_drop(true);
+        command
+    }
+
+    pub(crate) fn start(&self, role: &str) -> Role {
+        Role {
+            child: self.command(&[role]).stdin(Stdio::null()).spawn().unwrap(),
+        }
+    }
+
+    /// An account of the simulator, imported as a user would.
+    pub(crate) async fn account(&self, handle: &str) {
+        let wanted = serde_json::json!({"username": handle});
+        let made = self
+            .sim("POST", "/_sim/accounts", &wanted.to_string())
+            .await;
+        let mut import = self
+            .command(&["auth", "import"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = import.stdin.take().unwrap();
+        input.write_all(made.to_string().as_bytes()).await.unwrap();
+        drop(input);
+        let output = import.wait_with_output().await.unwrap();
+        assert!(output.status.success());
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(said["account"], handle);
+    }
+
+    pub(crate) async fn sql(&self, sql: &str) {
+        self.store.run_script(sql).await.unwrap();
+    }
+
+    pub(crate) async fn rows(&self, query: &str) -> Vec<Value> {
+        self.store.select_json(query).await.unwrap()
+    }
+
+    /// Asks until the query answers `done`.
+    pub(crate) async fn until(&self, query: &str, within: Duration) {
+        let begin = Instant::now();
+        while self.rows(query).await != [serde_json::json!({"done": true})] {
+            if begin.elapsed() > within {
+                let jobs = self
+                    .rows("select id, text, state, attempts, error from crier.jobs order by id")
+                    .await;
+                panic!("not within {within:?}: {query}\n{jobs:#?}");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// One call of the simulator's control paths.
+    pub(crate) async fn sim(&self, method: &str, path: &str, body: &str) -> Value {
+        let mut stream = TcpStream::connect(self.sim).await.unwrap();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: sim\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 20"), "{method} {path}: {answer}");
+        serde_json::from_str(body).unwrap_or(Value::Null)
+    }
+
+    /// Drops the database; a failing test leaves it to be looked at.
+    pub(crate) async fn done(self) {
+        self.stop_sim.cancel();
+        self.store.close().await;
+        self.admin
+            .run_outside_transaction(&format!("drop database {} with (force)", self.name))
+            .await
+            .unwrap();
+        self.admin.close().await;
+    }
+}
