@@ -203,8 +203,10 @@ fn read(text: &str, variables: &[(String, String)]) -> anyhow::Result<Config> {
             );
         }
     }
+    // Through text once more: only so does an error name the key it is about.
+    let merged = serde_yaml::to_string(&tree)?;
     let mut config: Config =
-        serde_yaml::from_value(Value::Mapping(tree)).context("the configuration cannot be used")?;
+        serde_yaml::from_str(&merged).context("the configuration cannot be used")?;
     config.no_color = variables
         .iter()
         .any(|(name, value)| name == "NO_COLOR" && !value.is_empty());

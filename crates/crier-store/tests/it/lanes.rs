@@ -258,7 +258,7 @@ async fn a_retry_costs_an_attempt_and_the_last_one_fails_the_job() {
     db.sql("insert into crier.jobs (account, text, max_attempts) values ('acme', 'x', 2)")
         .await;
     let retry = Settlement::Retry {
-        after: std::time::Duration::from_secs(60),
+        after: std::time::Duration::from_mins(1),
         why: why("x_unavailable"),
     };
     let job = db.claim(Uuid::new_v4()).await.remove(0);
