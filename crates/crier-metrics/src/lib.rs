@@ -5,7 +5,6 @@
 //!
 //! Labels hold words of closed sets or stable codes, never ids, texts or secrets.
 
-mod escape;
 pub mod exporter;
 mod gather;
 mod health;
