@@ -5,6 +5,7 @@
 //!
 //! Labels hold words of closed sets or stable codes, never ids, texts or secrets.
 
+mod escape;
 pub mod exporter;
 mod gather;
 mod health;

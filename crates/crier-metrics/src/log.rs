@@ -1,7 +1,8 @@
 //! Log set-up: lines for people or JSON for machines, to stderr.
 //!
-//! **Invariant:** every line passes [`crate::redact`] before it leaves, whoever wrote it, libraries included; and
-//! terminal escapes in a value are never passed on raw (tracing-subscriber escapes them since 0.3.20).
+//! **Invariant:** every line passes [`crate::redact`] before it leaves, whoever wrote it, libraries included; and one
+//! event is one line, in which nothing acts on a terminal. tracing-subscriber alone does not give that: 0.3.23 escapes
+//! the message, but neither line breaks nor what a field recorded with `%` holds.
 
 use std::io::{self, Write};
 
@@ -11,6 +12,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, fmt};
 
+use crate::escape::{Form, escape};
 use crate::redact::redact;
 
 /// How to log.
@@ -63,10 +65,15 @@ where
         filter: options.filter.clone(),
         source,
     })?;
+    let form = if options.json {
+        Form::Json
+    } else {
+        Form::Text { ansi: options.ansi }
+    };
     let lines = fmt()
         .with_env_filter(filter)
         .with_ansi(options.ansi)
-        .with_writer(Redacting(writer));
+        .with_writer(Redacting { writer, form });
     Ok(if options.json {
         Box::new(lines.json().flatten_event(true).finish())
     } else {
@@ -75,14 +82,18 @@ where
 }
 
 /// Makes writers that redact.
-struct Redacting<W>(W);
+struct Redacting<W> {
+    writer: W,
+    form: Form,
+}
 
 impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Redacting<W> {
     type Writer = RedactingWriter<W::Writer>;
 
     fn make_writer(&'a self) -> Self::Writer {
         RedactingWriter {
-            out: self.0.make_writer(),
+            out: self.writer.make_writer(),
+            form: self.form,
             line: Vec::new(),
         }
     }
@@ -92,6 +103,7 @@ impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Redacting<W> {
 /// still seen whole, and the lines of two threads do not mix.
 struct RedactingWriter<W: Write> {
     out: W,
+    form: Form,
     line: Vec<u8>,
 }
 
@@ -108,11 +120,13 @@ impl<W: Write> Write for RedactingWriter<W> {
 
 impl<W: Write> Drop for RedactingWriter<W> {
     fn drop(&mut self) {
-        let line = String::from_utf8_lossy(&self.line);
+        let event = String::from_utf8_lossy(&self.line);
+        let event = redact(event.strip_suffix('\n').unwrap_or(&event));
+        let line = format!("{}\n", escape(&event, self.form));
         // When stderr is gone there is nowhere left to say so.
         let _ = self
             .out
-            .write_all(redact(&line).as_bytes())
+            .write_all(line.as_bytes())
             .and_then(|()| self.out.flush());
     }
 }
@@ -162,6 +176,7 @@ mod tests {
         );
         tracing::info!(
             access_token = "s3cr3t",
+            token = "s3cr3t",
             url = "postgres://crier:s3cr3t@db/crier"
         );
         tracing::info!(error = ?Some("Authorization: Bearer s3cr3t"), password = ?Some("s3cr3t"));
@@ -184,6 +199,71 @@ mod tests {
             assert_eq!(line["level"], "INFO");
         }
         assert!(log.contains(r#""job":7"#), "{log}");
+    }
+
+    /// What a post or an answer of X may hold to forge a line or to steer a terminal.
+    const HOSTILE: &str = "a\nINFO forged\r\u{1b}[8mhid\u{1b}[2Jgone\u{7}\u{8}\u{7f}\u{9b}2J\u{202e}txt\u{2066}\u{2028}z";
+
+    #[test]
+    fn a_value_neither_forges_a_line_nor_steers_the_terminal() {
+        for (json, ansi) in [(true, false), (false, false), (false, true)] {
+            let log = logged(json, ansi, "info", || {
+                tracing::info_span!("job", text = %HOSTILE).in_scope(|| {
+                    tracing::info!(text = %HOSTILE, debug = ?HOSTILE, str = HOSTILE, "{HOSTILE}");
+                });
+            });
+            assert_eq!(log.matches('\n').count(), 1, "{log:?}");
+            assert!(log.ends_with('\n'), "{log:?}");
+            for raw in [
+                "\r",
+                "\u{1b}[8m",
+                "\u{1b}[2J",
+                "\u{7}",
+                "\u{8}",
+                "\u{7f}",
+                "\u{9b}",
+                "\u{202e}",
+                "\u{2066}",
+                "\u{2028}",
+            ] {
+                assert!(!log.contains(raw), "{raw:?} in {log:?}");
+            }
+            if json {
+                let line: serde_json::Value = serde_json::from_str(&log).unwrap();
+                assert_eq!(
+                    line["message"], HOSTILE,
+                    "a machine gets the very text back"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn colours_reach_the_terminal_and_only_the_terminal() {
+        let events = || {
+            tracing::info_span!("job", id = 7).in_scope(|| {
+                tracing::error!(a = 1, "e");
+                tracing::warn!(a = "s", "w");
+                tracing::info!(a = %"d", "i");
+                tracing::debug!("d");
+                tracing::trace!("t");
+            });
+        };
+        let log = logged(false, true, "trace", events);
+        for level in [
+            "\u{1b}[31mERROR",
+            "\u{1b}[33m WARN",
+            "\u{1b}[32m INFO",
+            "\u{1b}[34mDEBUG",
+            "\u{1b}[35mTRACE",
+        ] {
+            assert!(log.contains(level), "{log:?}");
+        }
+        assert!(!log.contains(r"\u{1b}"), "{log}");
+        for json in [true, false] {
+            let log = logged(json, false, "trace", events);
+            assert!(!log.contains('\u{1b}') && !log.contains(r"\u"), "{log:?}");
+        }
     }
 
     #[test]

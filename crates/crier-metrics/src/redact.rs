@@ -1,7 +1,7 @@
 //! Masks secrets in text that is about to leave the process.
 //!
-//! **Invariant:** the value after a name of [`NAMES`], the token of a `Bearer` or `Basic` credential and the
-//! password of a URL do not survive, in a form, JSON (escaped or not), a query, a header or `Debug` output;
+//! **Invariant:** the value after a name of [`NAMES`] or a [`whole`] name, the token of a `Bearer` or `Basic`
+//! credential and the password of a URL do not survive, in a form, JSON (escaped or not), a query, a header or `Debug` output;
 //! masking twice is masking once.
 //!
 //! This is the second line of defence: secrets are types that do not print themselves. In doubt it masks too much.
@@ -12,8 +12,8 @@ use std::borrow::Cow;
 const MASK: &str = "[redacted]";
 
 /// Names whose values are secret, in lower case. They match inside longer names too: `x_access_token`. The names are
-/// those of RFC 6749, RFC 7636, RFC 5849 and libpq.
-const NAMES: [&str; 15] = [
+/// those of RFC 6749, RFC 7636, RFC 5849, libpq and crier's own configuration.
+const NAMES: [&str; 18] = [
     "access_token",
     "refresh_token",
     "client_secret",
@@ -23,12 +23,15 @@ const NAMES: [&str; 15] = [
     "bearer_token",
     "oauth_signature",
     "oauth_token",
+    "oauth_verifier",
     "token_secret",
     "consumer_secret",
     "api_secret",
     "api_key_secret",
     "password",
     "passwd",
+    "secrets__key",
+    "secrets.key",
 ];
 
 /// Credential schemes of the `Authorization` header whose one token is the secret (RFC 6750, RFC 7617).
@@ -49,6 +52,7 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     while at < text.len() {
         let rest = &text.as_bytes()[at..];
         let found = named(rest)
+            .or_else(|| whole(text.as_bytes(), at))
             .or_else(|| scheme(text.as_bytes(), at))
             .or_else(|| url_password(rest));
         match found {
@@ -68,19 +72,31 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     Cow::Owned(masked)
 }
 
-/// Length of the colour sequences (ECMA-48 SGR) at the start: a terminal log puts them between name and `=`.
+/// Length of the colour sequence (ECMA-48 SGR) at the start, 0 when there is none.
+fn colour(text: &[u8]) -> usize {
+    let Some(codes) = text.strip_prefix(b"\x1b[") else {
+        return 0;
+    };
+    let len = codes
+        .iter()
+        .position(|byte| !(byte.is_ascii_digit() || *byte == b';'))
+        .unwrap_or(codes.len());
+    if codes.get(len) == Some(&b'm') {
+        len + 3
+    } else {
+        0
+    }
+}
+
+/// Length of the colour sequences at the start: a terminal log puts them between name and `=`.
 fn colours(text: &[u8]) -> usize {
     let mut len = 0;
-    while text[len..].starts_with(b"\x1b[") {
-        let codes = run(&text[len + 2..], |byte| {
-            byte.is_ascii_digit() || byte == b';'
-        });
-        if text.get(len + 2 + codes) != Some(&b'm') {
-            break;
+    loop {
+        match colour(&text[len..]) {
+            0 => return len,
+            more => len += more,
         }
-        len += codes + 3;
     }
-    len
 }
 
 /// Where a secret lies, in bytes from where it was looked for. Both ends are next to an ASCII byte or an end of the
@@ -103,23 +119,60 @@ impl Secret {
 /// `name = value`, in whatever dress.
 fn named(text: &[u8]) -> Option<Secret> {
     let name = NAMES.iter().find(|name| starts_with(text, name))?;
-    let mut at = name.len();
     for (equals, and) in ENCODED {
-        if starts_with(&text[at..], equals) {
-            let start = at + equals.len();
-            let value = &text[start..];
-            let end =
-                (0..value.len()).find(|&i| starts_with(&value[i..], and) || ends_bare(value[i]));
-            return Secret::new(text, start, end.unwrap_or(value.len()));
+        if starts_with(&text[name.len()..], equals) {
+            let start = name.len() + equals.len();
+            let rest = &text[start..];
+            let end = (0..rest.len()).find(|&i| starts_with(&rest[i..], and) || ends_bare(rest[i]));
+            return Secret::new(text, start, end.unwrap_or(rest.len()));
         }
     }
+    value(text, name.len()).map(|found| found.secret)
+}
+
+/// Names that are secret only as whole names, for they are words of every day: the `token` of a revocation
+/// (RFC 7009) or of a struct, and the `code` of a callback (RFC 6749), which in our own logs names a fault.
+fn whole(text: &[u8], at: usize) -> Option<Secret> {
+    let (before, rest) = text.split_at(at);
+    let last = before.last();
+    let in_form = last.is_none_or(|byte| b"?&\"'".contains(byte));
+    if in_form && starts_with(rest, "code=") {
+        return value(rest, 4).map(|found| found.secret);
+    }
+    let in_word = last.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"_-.:".contains(byte));
+    if !starts_with(rest, "token") || (in_word && !ends_in_colour(before)) {
+        return None;
+    }
+    value(rest, 5)
+        .filter(|found| found.equals || found.quoted)
+        .map(|found| found.secret)
+}
+
+fn ends_in_colour(text: &[u8]) -> bool {
+    text.iter()
+        .rposition(|byte| *byte == b'\x1b')
+        .is_some_and(|start| colour(&text[start..]) == text.len() - start)
+}
+
+/// A value and how it is written.
+struct Value {
+    secret: Secret,
+    equals: bool,
+    quoted: bool,
+}
+
+/// The value that follows a name of this length.
+fn value(text: &[u8], name: usize) -> Option<Value> {
+    let mut at = name;
     at += colours(&text[at..]);
     at += run(&text[at..], |byte| {
         matches!(byte, b'\\' | b'"' | b'\'' | b' ')
     });
-    if !matches!(text.get(at), Some(b'=' | b':')) {
-        return None;
-    }
+    let equals = match text.get(at)? {
+        b'=' => true,
+        b':' => false,
+        _ => return None,
+    };
     at += 1;
     at += colours(&text[at..]);
     at += run(&text[at..], |byte| byte == b' ');
@@ -127,17 +180,23 @@ fn named(text: &[u8]) -> Option<Secret> {
         at += 5;
     }
     let escapes = run(&text[at..], |byte| byte == b'\\');
-    match text.get(at + escapes) {
-        Some(&quote @ (b'"' | b'\'')) => {
-            let start = at + escapes + 1;
-            Secret::new(text, start, quoted(&text[start..], quote, escapes))
-        }
-        _ => Secret::new(text, at, run(&text[at..], |byte| !ends_bare(byte))),
-    }
+    let (secret, quoted) = if let Some(&quote @ (b'"' | b'\'')) = text.get(at + escapes) {
+        let start = at + escapes + 1;
+        let len = to_quote(&text[start..], quote, escapes);
+        (Secret::new(text, start, len), true)
+    } else {
+        let len = run(&text[at..], |byte| !ends_bare(byte));
+        (Secret::new(text, at, len), false)
+    };
+    secret.map(|secret| Value {
+        secret,
+        equals,
+        quoted,
+    })
 }
 
 /// Length of a value up to its closing quote, which has as many backslashes before it as the opening one.
-fn quoted(value: &[u8], quote: u8, escapes: usize) -> usize {
+fn to_quote(value: &[u8], quote: u8, escapes: usize) -> usize {
     let mut backslashes = 0;
     for (i, &byte) in value.iter().enumerate() {
         if byte == quote && backslashes <= escapes {
@@ -213,7 +272,15 @@ mod tests {
     const SECRET: &str = "Zm9v-s3cr3t_~x";
 
     /// Each place in which a secret has been seen in logs; `@` stands for it.
-    const PLACES: [&str; 24] = [
+    const PLACES: [&str; 32] = [
+        "token=@&token_type_hint=refresh_token",
+        "client_id=abc&token=@",
+        r#"body="token=@""#,
+        "GET /callback?code=@&state=x HTTP/1.1",
+        "http://127.0.0.1:8080/callback?state=x&code=@",
+        r#"OAuth oauth_verifier="@""#,
+        "CRIER__SECRETS__KEY=@",
+        r#"{"secrets":{"key_id":1},"secrets.key":"@"}"#,
         "grant_type=refresh_token&refresh_token=@&client_id=abc",
         "refresh_token=@",
         "POST /2/oauth2/token?client_secret=@ HTTP/1.1",
@@ -287,6 +354,8 @@ mod tests {
             "password authentication failed for user `crier`",
             "https://x.com/acme/status/1?x=a:b@c",
             "mail to ops@example.com: at 10:30",
+            "INFO crier_worker::token: refreshed, code=rate_limited, code: daily_limit",
+            "next_token is absent; token: none; lease_token=7",
             "basic checks. bearer. Grüße 🎉",
             r#"{"token_type":"bearer"}"#,
         ] {

@@ -45,8 +45,13 @@ impl Running {
     }
 
     async fn get(&self, path: &str) -> (u16, String) {
+        self.ask("GET", path).await
+    }
+
+    async fn ask(&self, method: &str, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.at).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: crier\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: crier\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -151,6 +156,21 @@ async fn the_pages_are_there_and_a_wrong_path_says_which() {
 
     exporter.stop.cancel();
     exporter.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn head_answers_as_get_does_without_the_body_and_nothing_can_be_written() {
+    let exporter = Running::start(&Metrics::new("1.2.3"), None, None, &Health::new()).await;
+    for path in ["/", "/metrics", "/healthz", "/readyz", "/nowhere"] {
+        let (status, answer) = exporter.ask("HEAD", path).await;
+        assert_eq!(status, exporter.get(path).await.0, "{path}");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("content-type: "), "{head}");
+        assert_eq!(body, "", "{path}");
+        if path != "/nowhere" {
+            assert_eq!(exporter.ask("POST", path).await.0, 405, "{path}");
+        }
+    }
 }
 
 #[tokio::test]
