@@ -1,8 +1,15 @@
-//! Makes due work claimable: applies signals, takes back leases of dead workers; one scheduler leads.
+//! Makes due work claimable: applies signals, looks at new rows, expands recurring posts, takes back leases of dead
+//! workers, ends what is too late, keeps house; one scheduler leads.
 //!
 //! **Invariant:** everything here may be done twice, or by two at once, without harm: leadership saves work, it guards
 //! nothing.
 
+mod checks;
+mod housekeeping;
+mod recurring;
+mod round;
 mod run;
 
+pub use checks::{MediaProbe, ProbedFile};
+pub use housekeeping::Housekeeping;
 pub use run::{Scheduler, SchedulerOptions};

@@ -3,32 +3,52 @@
 //! **Invariant:** it sleeps until something can be due, at most [`SchedulerOptions::poll`]; it never needs a
 //! notification to find work.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crier_metrics::{Heartbeat, LeasePhase, Metrics};
-use crier_store::{Leadership, Store, StoreError};
+use crier_metrics::{Heartbeat, Metrics};
+use crier_store::{HeldCursor, Leadership, SCHEDULER_CHANNEL, Store, StoreError, WakeUps};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Signals applied in one commit.
-const SIGNALS: i64 = 5_000;
-/// Leases taken back in one commit.
-const LEASES: i64 = 500;
+use crate::checks::MediaProbe;
+use crate::housekeeping::{Chore, Housekeeping, Keeper};
 
-/// Times of the loop.
-#[derive(Debug, Clone, Copy)]
+/// Shortest sleep after a round that left something overdue undone, such as a row that a person has locked.
+const BREATH: Duration = Duration::from_millis(100);
+/// Shortest sleep at all: what is due in less is due.
+const LEAST: Duration = Duration::from_millis(2);
+
+/// Settings of a scheduler.
+#[derive(Debug, Clone)]
 pub struct SchedulerOptions {
     /// Longest sleep between two looks.
     pub poll: Duration,
     /// How long leadership holds; another scheduler takes over after it.
     pub leader_ttl: Duration,
+    /// Whether to listen for notifications and to send them to workers; polling does the work either way.
+    pub notify: bool,
+    /// How long before `run_at` media are staged.
+    pub lead: Duration,
+    /// Whether to warn of what X does not let apps do that pay per use.
+    pub self_serve: bool,
+    /// Looks at files of the media folder; without one, they are first looked at when they are staged.
+    pub media: Option<Arc<dyn MediaProbe>>,
+    /// What is kept for how long.
+    pub housekeeping: Housekeeping,
 }
 
 impl Default for SchedulerOptions {
     fn default() -> Self {
         Self {
-            poll: Duration::from_millis(200),
+            poll: Duration::from_secs(1),
             leader_ttl: Duration::from_secs(5),
+            notify: true,
+            lead: Duration::from_mins(30),
+            self_serve: true,
+            media: None,
+            housekeeping: Housekeeping::default(),
         }
     }
 }
@@ -42,28 +62,74 @@ pub struct Scheduler {
     pub metrics: Metrics,
     /// A fresh id of this start.
     pub id: Uuid,
-    /// Times.
+    /// Settings.
     pub options: SchedulerOptions,
+}
+
+/// What the loop remembers from round to round.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// When leadership was last confirmed.
+    led: Option<Instant>,
+    /// When held jobs were last swept, and where the sweep stopped.
+    pub(crate) held: Option<Instant>,
+    pub(crate) held_cursor: Option<HeldCursor>,
+    /// When planned uploads were last swept.
+    pub(crate) uploads: Option<Instant>,
+}
+
+/// How a round ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Follows,
+    Rests,
+    /// There is more to do at once.
+    Goes,
 }
 
 impl Scheduler {
     /// Runs until `stop`, then gives leadership back.
     pub async fn run(self, heartbeat: Heartbeat, stop: CancellationToken) {
+        let leads = Arc::new(AtomicBool::new(false));
+        let keeper = Keeper::new(
+            self.store.clone(),
+            self.metrics.clone(),
+            self.options.housekeeping.clone(),
+            Arc::clone(&leads),
+        );
+        let alarms = keeper.set_alarms().await;
+        let mut wakes = if self.options.notify {
+            self.store.listen(SCHEDULER_CHANNEL)
+        } else {
+            WakeUps::never()
+        };
+        let mut memory = Memory::default();
         while !stop.is_cancelled() {
             heartbeat.beat();
-            if let Err(error) = self.tick().await {
-                self.metrics.db_error("scheduler_tick");
-                tracing::warn!(
-                    code = error.code(),
-                    "the scheduler could not do its round and will try again: {error}"
-                );
-            }
+            let ended = match self.round(&mut memory, &leads, &keeper).await {
+                Ok(ended) => ended,
+                Err(error) => {
+                    self.complain("lead", &error);
+                    self.metrics.scheduler_leads(false);
+                    leads.store(false, Ordering::SeqCst);
+                    Ended::Follows
+                }
+            };
+            let wait = match ended {
+                Ended::Goes => continue,
+                Ended::Rests => self.wait().await,
+                Ended::Follows => self.options.poll,
+            };
             tokio::select! {
-                () = tokio::time::sleep(self.options.poll) => {}
+                () = tokio::time::sleep(wait) => {}
+                // A notification concerns the leader only.
+                () = wakes.next(), if ended == Ended::Rests => {}
                 () = stop.cancelled() => {}
             }
         }
         heartbeat.finish();
+        leads.store(false, Ordering::SeqCst);
+        alarms.stop().await;
         self.metrics.scheduler_leads(false);
         if let Err(error) = self.store.resign(self.id).await {
             tracing::warn!("leadership could not be given back, it runs out by itself: {error}");
@@ -71,29 +137,65 @@ impl Scheduler {
     }
 
     /// One round: lead or follow, then do what a leader does.
-    pub async fn tick(&self) -> Result<Leadership, StoreError> {
-        let leadership = self.store.lead(self.id, self.options.leader_ttl).await?;
-        self.metrics
-            .scheduler_leads(leadership == Leadership::Leads);
-        if leadership == Leadership::Leads {
-            let begin = Instant::now();
-            while self.store.apply_signals(SIGNALS).await? > 0 {}
-            self.metrics.scheduler_step("signals", begin.elapsed());
-            let begin = Instant::now();
-            let expired = self.store.expire_leases(LEASES).await?;
-            self.metrics
-                .leases_expired(LeasePhase::Claimed, expired.claimed);
-            self.metrics
-                .leases_expired(LeasePhase::Sending, expired.sending);
-            self.metrics.scheduler_step("leases", begin.elapsed());
-            if expired.claimed + expired.sending > 0 {
-                tracing::warn!(
-                    claimed = expired.claimed,
-                    sending = expired.sending,
-                    "took back the leases of workers that died or stalled"
-                );
+    async fn round(
+        &self,
+        memory: &mut Memory,
+        leads: &AtomicBool,
+        keeper: &Keeper,
+    ) -> Result<Ended, StoreError> {
+        let confirmed = memory
+            .led
+            .is_some_and(|at| at.elapsed() < self.options.leader_ttl / 3);
+        if !confirmed {
+            memory.led = None;
+            // Counted from before the question: the lease may have begun then.
+            let asked = Instant::now();
+            let leadership = self.store.lead(self.id, self.options.leader_ttl).await?;
+            let leads_now = leadership == Leadership::Leads;
+            self.metrics.scheduler_leads(leads_now);
+            let led = leads.swap(leads_now, Ordering::SeqCst);
+            if !leads_now {
+                return Ok(Ended::Follows);
+            }
+            memory.led = Some(asked);
+            if !led {
+                tracing::info!("this scheduler leads");
+                // Nobody knows when the one before last kept house.
+                keeper.partitions().await;
+                keeper.ring(Chore::Retention);
+                keeper.ring(Chore::Sweep);
             }
         }
-        Ok(leadership)
+        Ok(if self.work(memory).await {
+            Ended::Goes
+        } else {
+            Ended::Rests
+        })
+    }
+
+    /// Until something is due, at most the poll.
+    async fn wait(&self) -> Duration {
+        let poll = self.options.poll;
+        match self.store.until_scheduler_due().await {
+            Ok(Some(until)) => match until.to_std() {
+                Ok(until) => until.clamp(LEAST, poll.max(LEAST)),
+                // Overdue, though the round has just been over it.
+                Err(_) => BREATH.min(poll),
+            },
+            Ok(None) => poll,
+            Err(error) => {
+                self.complain("until_due", &error);
+                poll
+            }
+        }
+    }
+
+    pub(crate) fn complain(&self, step: &'static str, error: &StoreError) {
+        self.metrics.db_error(step);
+        tracing::warn!(
+            step,
+            code = error.code(),
+            "the scheduler could not do a step and will try again: {error}"
+        );
     }
 }

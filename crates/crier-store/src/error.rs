@@ -36,6 +36,15 @@ pub enum StoreError {
         /// The job.
         job: i64,
     },
+    /// A post belongs to one job; another one has this one.
+    #[error("the post `{post_id}` belongs to another job already")]
+    PostTaken {
+        /// X's id of the post.
+        post_id: String,
+    },
+    /// A person asked for what cannot be; the words say why.
+    #[error("{0}")]
+    Refused(String),
     /// Credentials are needed but no key is configured.
     #[error(
         "no key for the credentials is configured; set `CRIER__SECRETS__KEY` to 32 bytes in base64"
@@ -70,6 +79,8 @@ impl StoreError {
             Self::Migrate(_) => "db_migrate",
             Self::LeaseLost { .. } => "lease_lost",
             Self::JobChanged { .. } => "job_changed",
+            Self::PostTaken { .. } => "post_taken",
+            Self::Refused(_) => "refused",
             Self::NoKey => "no_key",
             Self::Key(_) => "wrong_key",
             Self::Inconsistent { .. } => "db_inconsistent",
@@ -88,5 +99,15 @@ impl StoreError {
             .and_then(|e| e.hint())
             .map(str::to_owned);
         Some((error.message().to_owned(), hint))
+    }
+
+    /// The database's own code of what it refused (`SQLSTATE`), if it was the database.
+    pub fn sqlstate(&self) -> Option<String> {
+        let (Self::Database(sqlx::Error::Database(error))
+        | Self::Connect(sqlx::Error::Database(error))) = self
+        else {
+            return None;
+        };
+        error.code().map(std::borrow::Cow::into_owned)
     }
 }

@@ -9,15 +9,26 @@
 
 mod accounts;
 mod attempts;
+mod checks;
 mod claim;
+mod diagnosis;
 mod error;
 mod leader;
 mod lease;
+mod missed;
+mod people;
+mod readings;
+mod reconcile;
+mod recurring;
 mod refresh;
+mod retention;
 mod schema;
 mod seal;
 mod settle;
 mod signals;
+mod staging;
+mod sweeps;
+mod wake;
 
 use std::time::Duration;
 
@@ -26,13 +37,23 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 pub use accounts::{Account, Import, OAuth1Tokens, OAuth2Tokens, OpenedTokens};
 pub use attempts::LedgerRow;
+pub use checks::{Check, CheckDraft, Finding};
 pub use claim::Claimed;
+pub use diagnosis::Diagnosis;
 pub use error::StoreError;
 pub use leader::Leadership;
 pub use lease::{Expired, Lease};
+pub use people::{AccountRow, Inserted, JOB_STATES, JobFilter, JobRow, MOST_WAITING, NewJob};
+pub use readings::{MOST_DUE_A_LANE, Readings, Totals, WindowReading};
+pub use reconcile::{Absent, Contest, Look, Rival};
+pub use recurring::{Expanded, Expansion, RecurringRow};
+pub use retention::Dropped;
 pub use schema::SchemaState;
 pub use seal::{KeyError, SealKey};
 pub use settle::{Settlement, Why};
+pub use staging::{NewSession, PutOff, StageExpired, Upload};
+pub use sweeps::{HeldCursor, HeldSweep};
+pub use wake::{SCHEDULER_CHANNEL, WORKER_CHANNEL, WakeUps};
 
 /// How long one statement may run: a lock held by a person's session must not stop a worker for longer.
 const STATEMENT_TIMEOUT_MS: u32 = 15_000;
@@ -80,6 +101,8 @@ impl Store {
             .options([
                 ("statement_timeout", STATEMENT_TIMEOUT_MS.to_string()),
                 ("lock_timeout", LOCK_TIMEOUT_MS.to_string()),
+                // Our statements are short, and its guesses about recursive ones are not: compiling took seconds.
+                ("jit", "off".to_owned()),
                 (
                     "idle_in_transaction_session_timeout",
                     STATEMENT_TIMEOUT_MS.to_string(),

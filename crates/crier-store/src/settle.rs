@@ -296,10 +296,12 @@ pub(crate) async fn publish(
     .bind(job)
     .bind(account)
     .execute(&mut *tx)
-    .await?;
+    .await
+    .map_err(|error| taken(error, post_id))?;
+    // The attempt that made a job unknown is counted already.
     let times = sqlx::query_as(
         "-- publish
-        update crier.jobs set state = 'published', attempts = attempts + 1, post_id = $2, published_at = crier.now(),
+        update crier.jobs set state = 'published', attempts = attempts + (state <> 'unknown')::int, post_id = $2, published_at = crier.now(),
                error = null, warning = null, next_attempt_at = null
          where id = $1 and state in ('scheduled', 'unknown', 'paused') returning run_at, published_at",
     )
@@ -308,6 +310,16 @@ pub(crate) async fn publish(
     .fetch_optional(tx)
     .await?;
     times.ok_or(StoreError::JobChanged { job })
+}
+
+fn taken(error: sqlx::Error, post_id: &str) -> StoreError {
+    let said = error.as_database_error();
+    if said.and_then(|said| said.constraint()) == Some("posts_pkey") {
+        return StoreError::PostTaken {
+            post_id: post_id.to_owned(),
+        };
+    }
+    error.into()
 }
 
 /// The job may be on X: it leaves its lane and is looked up.
@@ -325,13 +337,16 @@ pub(crate) async fn make_unknown(
         .await?;
     sqlx::query(
         "-- make_unknown
-        insert into crier.reconciles (job_id, account_id, attempt_id, since, next_at)
-        select $1, $2, a.id, coalesce(a.sent_at, a.started_at), crier.now() from crier.attempts a where a.id = $3
-        on conflict (job_id) do update set next_at = crier.now(), looks = 0, attempt_id = excluded.attempt_id",
+        insert into crier.reconciles (job_id, account_id, attempt_id, since, next_at, duplicate_seen)
+        select $1, $2, a.id, coalesce(a.sent_at, a.started_at), crier.now(), coalesce($4::jsonb->>'code' = 'duplicate', false)
+          from crier.attempts a where a.id = $3
+        on conflict (job_id) do update set next_at = crier.now(), looks = 0, attempt_id = excluded.attempt_id,
+          since = excluded.since, duplicate_seen = excluded.duplicate_seen",
     )
     .bind(job)
     .bind(account)
     .bind(attempt)
+    .bind(error)
     .execute(&mut *tx)
     .await?;
     sqlx::query("-- make_unknown\nupdate crier.attempts set outcome = 'unknown', code = $2, answer = $3, finished_at = crier.now() where id = $1 and outcome is null")
@@ -365,7 +380,7 @@ async fn put_off(
     Ok(())
 }
 
-fn blocked(windows: &[Window], class: LimitClass) -> Option<DateTime<Utc>> {
+pub(crate) fn blocked(windows: &[Window], class: LimitClass) -> Option<DateTime<Utc>> {
     let mine: Vec<Window> = windows
         .iter()
         .copied()
@@ -382,9 +397,27 @@ async fn note_windows(
     endpoint: &str,
     windows: &[Window],
 ) -> Result<(), StoreError> {
+    save_windows(tx, account, endpoint, windows).await?;
+    if let Some(until) = blocked(windows, LimitClass::Account) {
+        sqlx::query("-- note_windows\nupdate crier.lanes set not_before = greatest(not_before, $2) where account_id = $1")
+            .bind(account)
+            .bind(until)
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Keeps what X's headers said of one endpoint.
+pub(crate) async fn save_windows(
+    tx: &mut sqlx::PgConnection,
+    account: i64,
+    endpoint: &str,
+    windows: &[Window],
+) -> Result<(), StoreError> {
     for window in windows {
         sqlx::query(
-            "-- note_windows
+            "-- save_windows
             insert into crier.limit_windows as w (class, owner_id, endpoint, length, call_limit, remaining, resets_at)
             select $1, case when $1 = 'app' then a.app_id else a.id end, $3, $4, $5, $6, $7 from crier.accounts a
              where a.id = $2 and ($1 = 'account' or a.app_id is not null)
@@ -403,13 +436,6 @@ async fn note_windows(
         .bind(window.resets_at)
         .execute(&mut *tx)
         .await?;
-    }
-    if let Some(until) = blocked(windows, LimitClass::Account) {
-        sqlx::query("-- note_windows\nupdate crier.lanes set not_before = greatest(not_before, $2) where account_id = $1")
-            .bind(account)
-            .bind(until)
-            .execute(&mut *tx)
-            .await?;
     }
     Ok(())
 }

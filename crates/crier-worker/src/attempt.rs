@@ -75,7 +75,23 @@ impl Worker {
                 ));
             }
         };
-        let body = create_body(&job.text, &options, &[], job.reply_to.as_deref());
+        let wanted = job.media.as_array().map_or(0, Vec::len);
+        let media_ids = if wanted == 0 {
+            Vec::new()
+        } else {
+            self.store.media_ids(job.lease.subject).await?
+        };
+        if media_ids.len() != wanted {
+            self.store.restage(&job.lease).await?;
+            let why = plain_why(
+                "media_not_ready",
+                "a file of the post has to be uploaded anew",
+                "media",
+                "nothing to do: crier uploads it before it posts",
+            );
+            return Ok((Settlement::Snoozed { until: None, why }, none));
+        }
+        let body = create_body(&job.text, &options, &media_ids, job.reply_to.as_deref());
         let mut spent = None;
         // A second round only after a 401 and a fresh token.
         loop {
@@ -86,7 +102,7 @@ impl Worker {
             let margin = self.x.config().timeout + SKEW_ALLOWANCE;
             if spent.is_none() {
                 self.store
-                    .begin_sending(&job.lease, job.revision, margin, &[])
+                    .begin_sending(&job.lease, job.revision, margin, &media_ids)
                     .await?;
             } else if self
                 .store
@@ -153,10 +169,17 @@ impl Worker {
                 why,
             },
             Action::FailJob
-            | Action::Reupload
             | Action::NewSession
             | Action::SmallerChunk
             | Action::SwitchEncoding => Settlement::Failed(why),
+            Action::Reupload => {
+                if self.store.reupload(&job.lease).await? {
+                    let after = Duration::ZERO;
+                    Settlement::Retry { after, why }
+                } else {
+                    Settlement::Failed(why)
+                }
+            }
             Action::WaitForLimit => Settlement::Snoozed {
                 until: Some(self.later(attempt, now, fault, verdict)),
                 why,
@@ -193,7 +216,7 @@ impl Worker {
         })
     }
 
-    fn later(
+    pub(crate) fn later(
         &self,
         attempt: u32,
         now: DateTime<Utc>,
@@ -293,14 +316,14 @@ fn end_word(end: AttemptEnd) -> &'static str {
     end.as_str()
 }
 
-fn status(fault: &CallFault) -> Option<u16> {
+pub(crate) fn status(fault: &CallFault) -> Option<u16> {
     match fault {
         CallFault::Refused(answer) => Some(answer.status),
         CallFault::NotSent { .. } | CallFault::NoAnswer { .. } => None,
     }
 }
 
-fn why(fault: &CallFault, verdict: Verdict, step: Step) -> Why {
+pub(crate) fn why(fault: &CallFault, verdict: Verdict, step: Step) -> Why {
     let (title, detail) = match fault {
         CallFault::Refused(answer) => (answer.title.clone(), answer.detail.clone()),
         CallFault::NotSent { detail } => ("the request did not reach X".to_owned(), detail.clone()),
@@ -317,7 +340,7 @@ fn why(fault: &CallFault, verdict: Verdict, step: Step) -> Why {
     }
 }
 
-fn plain_why(code: &str, title: &str, step: &str, hint: &str) -> Why {
+pub(crate) fn plain_why(code: &str, title: &str, step: &str, hint: &str) -> Why {
     let error = json!({"code": code, "title": title, "detail": "", "step": step, "hint": hint});
     Why {
         code: code.to_owned(),

@@ -4,7 +4,11 @@
 //! lease, and cannot outlast the lease.
 
 mod attempt;
+mod folder;
 mod pool;
+mod reconcile;
+mod stage;
 mod token;
 
+pub use folder::look_at_file;
 pub use pool::{Worker, WorkerOptions};

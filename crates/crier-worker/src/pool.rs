@@ -3,11 +3,12 @@
 //! **Invariant:** never more attempts in flight than [`WorkerOptions::concurrency`]; on stop nothing new is claimed and
 //! what runs is waited for.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crier_metrics::{Heartbeat, Metrics};
-use crier_store::Store;
+use crier_store::{Store, WORKER_CHANNEL, WakeUps};
 use crier_x::XClient;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 /// Settings of a worker.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct WorkerOptions {
     /// Attempts at once.
     pub concurrency: u16,
@@ -23,10 +24,22 @@ pub struct WorkerOptions {
     pub lease: Duration,
     /// Longest sleep when nothing is due.
     pub poll: Duration,
+    /// Whether to listen for notifications; polling does the work either way.
+    pub notify: bool,
     /// When an unknown job is first looked up: X's read side needs time (x-api.md 4.2).
     pub first_look: Duration,
+    /// Waits after the looks that found nothing; one look more than these is enough to believe that a post is absent.
+    pub look_waits: [Duration; 4],
     /// Access tokens are refreshed this long before they end.
     pub refresh_ahead: Duration,
+    /// Files uploaded at once.
+    pub uploads: u16,
+    /// Folder below which the files of `jobs.media` lie.
+    pub media_root: PathBuf,
+    /// Bytes of a segment. X documents no limit; 5 MB met a 413 and clients settled on 1 MiB (x-api.md 3.4).
+    pub segment_bytes: u32,
+    /// Media is uploaded this long before its job is due.
+    pub lead: Duration,
 }
 
 impl Default for WorkerOptions {
@@ -35,8 +48,14 @@ impl Default for WorkerOptions {
             concurrency: 16,
             lease: Duration::from_secs(90),
             poll: Duration::from_millis(500),
+            notify: true,
             first_look: Duration::from_secs(15),
+            look_waits: [15, 30, 60, 120].map(Duration::from_secs),
             refresh_ahead: Duration::from_mins(5),
+            uploads: 4,
+            media_root: PathBuf::from("media"),
+            segment_bytes: 1024 * 1024,
+            lead: Duration::from_mins(30),
         }
     }
 }
@@ -65,8 +84,15 @@ impl Worker {
         let running = TaskTracker::new();
         // A lane that comes free may hold the next job.
         let freed = Arc::new(Notify::new());
+        let mut wakes = if self.options.notify {
+            self.store.listen(WORKER_CHANNEL)
+        } else {
+            WakeUps::never()
+        };
         self.metrics
             .worker_concurrency(u64::from(self.options.concurrency));
+        running.spawn(self.clone().reconcile(stop.clone()));
+        running.spawn(self.clone().stage(stop.clone()));
         while !stop.is_cancelled() {
             heartbeat.beat();
             let claimed = self.claim_into(&places, &running, &freed).await;
@@ -75,6 +101,7 @@ impl Worker {
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
                     () = freed.notified() => {}
+                    () = wakes.next() => {}
                     () = stop.cancelled() => {}
                 }
             }

@@ -1,19 +1,31 @@
-//! The words of the command line.
+//! The words of the command line; what each command takes is told where it is carried out.
 //!
-//! **Invariant:** exit code 0 is done, 1 is a failure that stderr explains, 2 is a command line that cannot be read.
+//! **Invariant:** exit code 0 is done, 1 is a fault of the user's input or a refusal, 2 is a command line that cannot be
+//! read, 3 is everything else; stderr says why.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::commands::{accounts, auth, config, demo, doctor, jobs, migrate, post, run, sim};
+
+const AFTER: &str = "\
+Exit codes: 0 done, 1 your input or a refusal, 2 the command line, 3 unexpected.
+Data goes to stdout, all else to stderr. The database is named by DATABASE_URL; every setting of the
+configuration file is a variable too: worker.concurrency is CRIER__WORKER__CONCURRENCY.
+
+First steps: `crier demo` shows everything on this machine; the README has the first real post.";
+
 /// Publishes posts to X, on time, from rows of a Postgres table.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, about, after_help = AFTER, propagate_version = true)]
 pub(crate) struct Cli {
     /// Configuration in YAML; the environment (`CRIER__SECTION__KEY`) goes before it.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Data as JSON, one object a line.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -22,81 +34,42 @@ pub(crate) struct Cli {
 /// One word, one job.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Bring the database's schema up to date.
-    Migrate,
+    /// Show the whole of it: private Postgres, simulated X, all roles, a small campaign.
+    Demo(demo::Options),
     /// Scheduler, worker and exporter in one process.
-    Run,
+    Run(run::Options),
     /// The scheduler alone: makes due rows claimable.
     Scheduler,
-    /// A worker alone: publishes.
+    /// A worker alone: uploads media and publishes.
     Worker,
-    /// Grants of accounts.
-    #[command(subcommand)]
-    Auth(AuthCommand),
-    /// Accounts that crier publishes for.
-    #[command(subcommand)]
-    Accounts(AccountsCommand),
+    /// The exporter alone: metrics for Prometheus, from the database.
+    Exporter,
+    /// Bring the database's schema up to date.
+    Migrate(migrate::Options),
+    /// Look whether everything is as it must be.
+    Doctor(doctor::Options),
+    /// Schedule one post.
+    Post(post::Options),
     /// Jobs, without SQL.
     #[command(subcommand)]
-    Jobs(JobsCommand),
+    Jobs(jobs::Jobs),
+    /// Accounts that crier publishes for.
+    #[command(subcommand)]
+    Accounts(accounts::Accounts),
+    /// Grants of accounts.
+    #[command(subcommand)]
+    Auth(auth::Auth),
+    /// The configuration.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// A simulator of X on a port, for trials.
-    Sim {
-        /// Address to listen on; loopback, since it knows no secrets worth keeping.
-        #[arg(long, default_value = "127.0.0.1:8090")]
-        listen: SocketAddr,
-        /// Accounts, faults and options to begin with, in JSON.
-        #[arg(long)]
-        script: Option<PathBuf>,
-    },
+    Sim(sim::Options),
 }
 
-/// Grants.
-#[derive(Debug, Subcommand)]
-pub(crate) enum AuthCommand {
-    /// Read accounts with their tokens as JSON (one object or an array) from standard input.
-    Import,
-}
-
-/// Accounts.
-#[derive(Debug, Subcommand)]
-pub(crate) enum AccountsCommand {
-    /// List them, one JSON object a line.
-    List,
-}
-
-/// Jobs.
-#[derive(Debug, Subcommand)]
-pub(crate) enum JobsCommand {
-    /// One job as a JSON object.
-    Show {
-        /// Its number.
-        id: i64,
-    },
-    /// Every attempt of a job, one JSON object a line: what was tried, and what X said.
-    Why {
-        /// Its number.
-        id: i64,
-    },
-}
-
-/// Prints one line of data to stdout.
-#[expect(
-    clippy::print_stdout,
-    reason = "stdout is for data, and this is where data goes"
-)]
-pub(crate) fn say(line: &str) {
-    println!("{line}");
-}
-
-/// Prints an error, its causes and its hint to stderr.
-#[expect(
-    clippy::print_stderr,
-    reason = "errors of the command line go to stderr"
-)]
-pub(crate) fn complain(error: &anyhow::Error) {
-    eprintln!("error: {}", crier_metrics::redact(&error.to_string()));
-    for cause in error.chain().skip(1) {
-        eprintln!("  caused by: {}", crier_metrics::redact(&cause.to_string()));
+impl Command {
+    /// Whether it can do its work only with a configuration that is right.
+    pub(crate) fn needs_config(&self) -> bool {
+        !matches!(self, Self::Config(config::ConfigCommand::Schema(_)))
     }
 }
 

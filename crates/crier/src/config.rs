@@ -1,222 +1,139 @@
 //! Configuration: a YAML file, then the environment.
 //!
 //! **Invariant:** unknown keys are errors, in the file and under `CRIER__`; a secret is a value or a file, not both, and
-//! never printed.
+//! never printed. Nothing else reads the environment.
 
+mod check;
+mod sections;
+mod words;
+
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use secrecy::SecretString;
-use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
 
-/// Everything that can be set.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Config {
-    /// The database.
-    pub(crate) database: Database,
-    /// X.
-    pub(crate) x: X,
-    /// Keys.
-    pub(crate) secrets: Secrets,
-    /// The worker.
-    pub(crate) worker: Worker,
-    /// The exporter.
-    pub(crate) exporter: Exporter,
-    /// Logs.
-    pub(crate) log: Log,
+pub(crate) use sections::Config;
+pub(crate) use words::{example, markdown, schema};
+
+use crate::exit::{Refusal, Refuse};
+
+/// What the environment says beside settings.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Environment {
     /// `NO_COLOR` is set.
-    #[serde(skip)]
     pub(crate) no_color: bool,
-}
-
-/// The database.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Database {
-    /// Address.
-    pub(crate) url: Option<SecretString>,
-    /// File that holds the address.
-    pub(crate) url_file: Option<PathBuf>,
-    /// Connections of this process.
-    pub(crate) max_connections: u32,
-}
-
-impl Default for Database {
-    fn default() -> Self {
-        Self {
-            url: None,
-            url_file: None,
-            max_connections: 10,
-        }
-    }
-}
-
-/// X.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct X {
-    /// Base of API and token endpoint.
-    pub(crate) base_url: String,
-    /// Base of the token endpoint, if it is another.
-    pub(crate) token_base_url: Option<String>,
-}
-
-impl Default for X {
-    fn default() -> Self {
-        Self {
-            base_url: "https://api.x.com".into(),
-            token_base_url: None,
-        }
-    }
-}
-
-impl X {
-    /// Base of the API.
-    pub(crate) fn base_url(&self) -> anyhow::Result<url::Url> {
-        url::Url::parse(&self.base_url)
-            .with_context(|| format!("`x.base_url` is `{}`, which is no address", self.base_url))
-    }
-
-    /// Base of the token endpoint.
-    pub(crate) fn token_base_url(&self) -> anyhow::Result<url::Url> {
-        let text = self.token_base_url.as_ref().unwrap_or(&self.base_url);
-        url::Url::parse(text)
-            .with_context(|| format!("`x.token_base_url` is `{text}`, which is no address"))
-    }
-}
-
-/// Keys.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Secrets {
-    /// 32 bytes in base64 that seal tokens.
-    pub(crate) key: Option<SecretString>,
-    /// File that holds them.
-    pub(crate) key_file: Option<PathBuf>,
-}
-
-/// The worker.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Worker {
-    /// Attempts at once.
-    pub(crate) concurrency: u16,
-}
-
-impl Default for Worker {
-    fn default() -> Self {
-        Self { concurrency: 16 }
-    }
-}
-
-/// The exporter.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Exporter {
-    /// Address of `/metrics`.
-    pub(crate) listen: std::net::SocketAddr,
-}
-
-impl Default for Exporter {
-    fn default() -> Self {
-        Self {
-            listen: ([127, 0, 0, 1], 9187).into(),
-        }
-    }
-}
-
-/// Logs.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Log {
-    /// What is logged.
-    pub(crate) filter: String,
-    /// JSON lines.
-    pub(crate) json: bool,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            filter: "info".into(),
-            json: false,
-        }
-    }
+    /// `CRIER_PG_BIN`: folder of Postgres' server programs.
+    pub(crate) pg_bin: Option<PathBuf>,
+    /// `PATH`.
+    pub(crate) path: OsString,
 }
 
 /// Reads the file, if one is given, and the environment over it.
 pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Config> {
-    let text = match file {
-        Some(path) => std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the configuration `{}`", path.display()))?,
-        None => String::new(),
+    // What is no text names no setting of ours.
+    let variables: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let mut config = match file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).refused(format!(
+                "cannot read the configuration `{}`",
+                path.display()
+            ))?;
+            read(&text, &variables)
+                .with_context(|| format!("the configuration `{}` cannot be used", path.display()))?
+        }
+        None => read("", &variables).context("the configuration cannot be used")?,
     };
-    let variables: Vec<(String, String)> = std::env::vars().collect();
-    read(&text, &variables)
+    config.environment = Environment {
+        no_color: named(&variables, "NO_COLOR").is_some(),
+        pg_bin: named(&variables, "CRIER_PG_BIN").map(PathBuf::from),
+        path: std::env::vars_os()
+            .find(|(name, _)| name == "PATH")
+            .map(|(_, value)| value)
+            .unwrap_or_default(),
+    };
+    Ok(config)
+}
+
+/// The value of a variable; an empty one counts as absent, as compose files pass them.
+fn named<'a>(variables: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    variables
+        .iter()
+        .find(|(known, value)| known == name && !value.is_empty())
+        .map(|(_, value)| value.as_str())
 }
 
 fn read(text: &str, variables: &[(String, String)]) -> anyhow::Result<Config> {
-    let mut tree =
-        match serde_yaml::from_str::<Value>(text).context("the configuration is not YAML")? {
-            Value::Null => Mapping::new(),
-            Value::Mapping(tree) => tree,
-            Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Sequence(_)
-            | Value::Tagged(_) => {
-                bail!("the configuration must be a mapping of sections such as `database:`")
-            }
-        };
-    for (name, value) in variables {
-        if name == "DATABASE_URL" && !variables.iter().any(|(n, _)| n == "CRIER__DATABASE__URL") {
-            set(&mut tree, "database", "url", Value::String(value.clone()));
+    let mut tree = match serde_yaml::from_str::<Value>(text).refused("it is not YAML")? {
+        Value::Null => Mapping::new(),
+        Value::Mapping(tree) => tree,
+        Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Sequence(_)
+        | Value::Tagged(_) => {
+            return Refusal::new("it must be a mapping of sections such as `database:`").fail();
         }
-        if let Some(path) = name.strip_prefix("CRIER__") {
-            let Some((section, key)) = path.split_once("__") else {
-                bail!("the variable `{name}` is not of the form CRIER__SECTION__KEY");
-            };
-            // Numbers and booleans are read as YAML reads them; what must be text is asked for as text.
-            let text_key = matches!(
-                key,
-                "URL"
-                    | "KEY"
-                    | "FILTER"
-                    | "LISTEN"
-                    | "BASE_URL"
-                    | "TOKEN_BASE_URL"
-                    | "URL_FILE"
-                    | "KEY_FILE"
-            );
-            let value = if text_key {
-                Value::String(value.clone())
-            } else {
-                serde_yaml::from_str(value).unwrap_or_else(|_| Value::String(value.clone()))
-            };
-            set(
-                &mut tree,
-                &section.to_lowercase(),
-                &key.to_lowercase(),
-                value,
-            );
-        }
+    };
+    if !tree.is_empty() {
+        // By itself first: only so are line and column those of the file.
+        serde_yaml::from_str::<Config>(text).refused("a setting of the file is wrong")?;
     }
-    // Through text once more: only so does an error name the key it is about.
-    let merged = serde_yaml::to_string(&tree)?;
-    let mut config: Config =
-        serde_yaml::from_str(&merged).context("the configuration cannot be used")?;
-    config.no_color = variables
-        .iter()
-        .any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
+    let schema = schema();
+    for (section, key, value) in settings(variables)? {
+        let variable = format!("CRIER__{}__{}", section.to_uppercase(), key.to_uppercase());
+        // Numbers and booleans are read as YAML reads them; what must be text stays text.
+        let value = if words::is_text(&schema, &section, &key) {
+            Value::String(value)
+        } else {
+            serde_yaml::from_str(&value).unwrap_or(Value::String(value))
+        };
+        set(&mut tree, &section, &key, value);
+        parse(&tree).refused(format!("the variable `{variable}` is wrong"))?;
+    }
+    let config = parse(&tree)?;
+    config.check()?;
     Ok(config)
+}
+
+/// Through text once more: only so does an error name the key it is about.
+fn parse(tree: &Mapping) -> anyhow::Result<Config> {
+    Ok(serde_yaml::from_str(&serde_yaml::to_string(tree)?)?)
+}
+
+/// Section, key and value of every variable that is a setting.
+fn settings(variables: &[(String, String)]) -> anyhow::Result<Vec<(String, String, String)>> {
+    let mut found = Vec::new();
+    if let Some(url) = named(variables, "DATABASE_URL")
+        && named(variables, "CRIER__DATABASE__URL").is_none()
+    {
+        found.push(("database".to_owned(), "url".to_owned(), url.to_owned()));
+    }
+    for (name, value) in variables.iter().filter(|(_, value)| !value.is_empty()) {
+        let Some(path) = name.strip_prefix("CRIER__") else {
+            continue;
+        };
+        let Some((section, key)) = path.split_once("__") else {
+            return Refusal::new(format!("the variable `{name}` names no setting"))
+                .hint("a setting is CRIER__SECTION__KEY, such as CRIER__WORKER__CONCURRENCY")
+                .fail();
+        };
+        found.push((section.to_lowercase(), key.to_lowercase(), value.clone()));
+    }
+    Ok(found)
 }
 
 fn set(tree: &mut Mapping, section: &str, key: &str, value: Value) {
     let section = tree
         .entry(Value::String(section.to_owned()))
         .or_insert_with(|| Value::Mapping(Mapping::new()));
+    // An empty section of a file is null.
+    if section.is_null() {
+        *section = Value::Mapping(Mapping::new());
+    }
     if let Value::Mapping(section) = section {
         section.insert(Value::String(key.to_owned()), value);
     }
@@ -229,11 +146,13 @@ pub(crate) fn secret(
     file: Option<&Path>,
 ) -> anyhow::Result<Option<SecretString>> {
     match (value, file) {
-        (Some(_), Some(_)) => bail!("`{name}` and `{name}_file` are both set: leave one out"),
+        (Some(_), Some(_)) => Refusal::new(format!("`{name}` and `{name}_file` are both set"))
+            .hint("leave one of them out, also in the environment")
+            .fail(),
         (Some(value), None) => Ok(Some(value.clone())),
         (None, Some(path)) => {
             let text = std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read `{name}_file` at `{}`", path.display()))?;
+                .refused(format!("cannot read `{name}_file` at `{}`", path.display()))?;
             Ok(Some(text.trim().to_owned().into()))
         }
         (None, None) => Ok(None),
@@ -241,57 +160,4 @@ pub(crate) fn secret(
 }
 
 #[cfg(test)]
-mod tests {
-    use secrecy::ExposeSecret;
-
-    use super::*;
-
-    fn vars(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs
-            .iter()
-            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-            .collect()
-    }
-
-    #[test]
-    fn the_environment_goes_before_the_file() {
-        let config = read(
-            "worker:\n  concurrency: 3\n",
-            &vars(&[
-                ("CRIER__WORKER__CONCURRENCY", "7"),
-                ("DATABASE_URL", "postgres://u:pw@h/d"),
-                ("NO_COLOR", "1"),
-            ]),
-        )
-        .unwrap();
-        assert_eq!(config.worker.concurrency, 7);
-        assert!(config.no_color);
-        assert_eq!(
-            config.database.url.as_ref().unwrap().expose_secret(),
-            "postgres://u:pw@h/d"
-        );
-        assert!(!format!("{config:?}").contains("pw"));
-    }
-
-    #[test]
-    fn unknown_keys_and_wrong_types_are_named() {
-        for (text, name) in [
-            ("colour: red", "colour"),
-            ("worker:\n  concurrency: ten", "concurrency"),
-            ("- a", "sections"),
-        ] {
-            let error = format!("{:#}", read(text, &[]).unwrap_err());
-            assert!(error.contains(name), "{error}");
-        }
-        assert!(read("", &vars(&[("CRIER__WORKER__COLOUR", "1")])).is_err());
-        assert!(read("", &vars(&[("CRIER__ODD", "1")])).is_err());
-    }
-
-    #[test]
-    fn a_secret_is_a_value_or_a_file() {
-        let value: SecretString = "x".to_owned().into();
-        assert!(secret("key", Some(&value), Some(Path::new("/nowhere"))).is_err());
-        assert!(secret("key", None, Some(Path::new("/nowhere"))).is_err());
-        assert!(secret("key", None, None).unwrap().is_none());
-    }
-}
+mod tests;

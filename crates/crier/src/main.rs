@@ -6,30 +6,52 @@
 mod cli;
 mod commands;
 mod config;
+mod connect;
+mod demo;
+mod embedded;
+mod exit;
+mod gather;
+mod host;
+mod http;
+mod lifecycle;
+mod probe;
+mod processes;
+mod screen;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::commands::Context;
+use crate::config::Config;
+use crate::exit::Refuse;
+use crate::screen::Screen;
+
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    let done = config::load(cli.config.as_deref()).and_then(|config| {
-        let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr()) && !config.no_color;
-        crier_metrics::log::init(&crier_metrics::log::LogOptions {
-            filter: config.log.filter.clone(),
-            json: config.log.json,
-            ansi,
-        })?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(commands::run(cli.command, config))
-    });
-    match done {
+    match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            cli::complain(&error);
-            ExitCode::FAILURE
-        }
+        Err(error) => exit::complain(&error),
     }
+}
+
+fn run(cli: cli::Cli) -> anyhow::Result<()> {
+    // The schema must be there for whoever mends a configuration that does not load.
+    let config = if cli.command.needs_config() {
+        config::load(cli.config.as_deref())?
+    } else {
+        Config::default()
+    };
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr()) && !config.environment.no_color;
+    crier_metrics::log::init(&crier_metrics::log::LogOptions {
+        filter: config.log.filter.clone(),
+        json: config.log.json,
+        ansi,
+    })
+    .refused("`log.filter` cannot be used")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let screen = Screen::new(cli.json);
+    runtime.block_on(commands::run(cli.command, Context { config, screen }))
 }

@@ -267,7 +267,10 @@ async fn one_post_belongs_to_one_job() {
         .unwrap();
     let second = db.claim(Uuid::new_v4()).await.remove(0);
     let stolen = db.store.settle(&second.lease, &[], &published("5")).await;
-    assert!(matches!(stolen, Err(StoreError::Database(_))), "{stolen:?}");
+    assert!(
+        matches!(stolen, Err(StoreError::PostTaken { .. })),
+        "{stolen:?}"
+    );
     assert_eq!(
         db.state(2).await,
         "scheduled",
@@ -348,5 +351,41 @@ async fn one_scheduler_leads_and_another_takes_over() {
     );
     db.store.resign(b).await.unwrap();
     assert_eq!(db.store.lead(a, TTL).await.unwrap(), Leadership::Leads);
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn a_lease_that_was_renewed_at_the_last_moment_is_not_taken_back() {
+    let db = Db::new().await;
+    db.account("acme", 1).await;
+    db.sql("insert into crier.jobs (account, text) values ('acme', 'x')")
+        .await;
+    let job = db.claim(Uuid::new_v4()).await.remove(0);
+    assert_eq!(
+        db.store.expire_leases(100).await.unwrap(),
+        Expired::default(),
+        "it lives"
+    );
+    db.advance("31 seconds").await;
+    // The scheduler has seen it expired and waits for the lane, which a session holds; meanwhile it is renewed.
+    let store = db.store.clone();
+    let holder = tokio::spawn(async move {
+        store
+            .run_script("select 1 from crier.lanes for update; select pg_sleep(1)")
+            .await
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let store = db.store.clone();
+    let expiry = tokio::spawn(async move { store.expire_leases(100).await });
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert!(!expiry.is_finished(), "it waits for the lane");
+    db.sql("update crier.leases set expires_at = crier.now() + interval '1 minute'")
+        .await;
+    holder.await.unwrap().unwrap();
+    assert_eq!(expiry.await.unwrap().unwrap(), Expired::default());
+    db.store
+        .settle(&job.lease, &[], &published("1"))
+        .await
+        .unwrap();
     db.drop().await;
 }

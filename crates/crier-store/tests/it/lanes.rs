@@ -286,3 +286,31 @@ async fn a_retry_costs_an_attempt_and_the_last_one_fails_the_job() {
     assert_eq!(outcomes, [(1, "retry".to_owned()), (2, "retry".to_owned())]);
     db.drop().await;
 }
+
+#[tokio::test]
+async fn a_signal_for_a_lane_in_flight_waits_for_its_release() {
+    let db = Db::new().await;
+    db.account("acme", 1).await;
+    db.sql("insert into crier.jobs (account, text) values ('acme', 'first')")
+        .await;
+    let first = db.claim(Uuid::new_v4()).await.remove(0);
+    db.sql("insert into crier.jobs (account, text) values ('acme', 'second')")
+        .await;
+    assert_eq!(db.claim(Uuid::new_v4()).await, [], "one at a time");
+    db.store
+        .settle(
+            &first.lease,
+            &[],
+            &Settlement::Published {
+                post_id: "1".into(),
+            },
+        )
+        .await
+        .unwrap();
+    let second = db.claim(Uuid::new_v4()).await;
+    assert_eq!(
+        second.iter().map(|c| c.text.as_str()).collect::<Vec<_>>(),
+        ["second"]
+    );
+    db.drop().await;
+}

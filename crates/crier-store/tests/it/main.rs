@@ -5,8 +5,14 @@
     reason = "a helper that fails is a test that fails"
 )]
 
+mod checks;
 mod db;
 mod fencing;
 mod lanes;
+mod people;
+mod reconcile;
+mod recurring;
 mod rows;
 mod secrets;
+mod staging;
+mod upkeep;

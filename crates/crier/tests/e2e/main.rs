@@ -5,7 +5,10 @@
     reason = "a helper that fails is a test that fails"
 )]
 
+mod media;
+mod scheduler;
 mod support;
+mod unknown;
 
 use std::time::Duration;
 

@@ -45,6 +45,13 @@ impl Role {
     }
 }
 
+impl Role {
+    /// SIGKILL: nothing is said and nothing is finished.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
 fn options(url: String) -> StoreOptions {
     StoreOptions {
         url: url.into(),
@@ -110,6 +117,15 @@ impl Stage {
         }
     }
 
+    /// A role with settings of its own, by the names of the environment.
+    pub(crate) fn start_with(&self, role: &str, settings: &[(&str, &str)]) -> Role {
+        let mut command = self.command(&[role]);
+        command.envs(settings.iter().copied()).stdin(Stdio::null());
+        Role {
+            child: command.spawn().unwrap(),
+        }
+    }
+
     /// An account of the simulator, imported as a user would.
     pub(crate) async fn account(&self, handle: &str) {
         let wanted = serde_json::json!({"username": handle});
@@ -117,7 +133,7 @@ impl Stage {
             .sim("POST", "/_sim/accounts", &wanted.to_string())
             .await;
         let mut import = self
-            .command(&["auth", "import"])
+            .command(&["auth", "import", "--json"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,0 +1,260 @@
+//! What a leader does in one round, step by step.
+//!
+//! **Invariant:** a step that fails is counted and said, and the steps after it are done all the same; no step takes an
+//! unbounded bite.
+
+use std::time::{Duration, Instant};
+
+use crier_core::fault::Fault;
+use crier_metrics::{CheckEnd, LeasePhase, SlotEnd};
+use crier_store::{Check, Expanded, Finding, RecurringRow, StoreError};
+use serde_json::Value;
+
+use crate::checks::judge;
+use crate::recurring::{expand, fault};
+use crate::run::{Memory, Scheduler};
+
+/// Signals applied in one commit.
+const SIGNALS: i64 = 5_000;
+/// Commits of signals in a round: a thread unwinds one post a commit.
+const SIGNAL_COMMITS: u32 = 20;
+/// Leases taken back, and jobs ended, in one commit.
+const BATCH: i64 = 500;
+/// Rows looked at in one round.
+const CHECKS: i64 = 500;
+/// Recurring posts expanded in one round.
+const RECURRING: i64 = 20;
+/// Between two sweeps over what no signal may have told.
+const SWEEP: Duration = Duration::from_secs(3);
+/// How soon a recurring post with a fault is looked at again: its account may be back.
+const FAULT_RETRY: Duration = Duration::from_mins(1);
+/// How long a check is put off that could not be acted on.
+const CHECK_RETRY: Duration = Duration::from_secs(30);
+
+impl Scheduler {
+    /// Does it all once; true if there is more to do at once.
+    pub(crate) async fn work(&self, memory: &mut Memory) -> bool {
+        let mut more = self.step("signals", self.signals()).await;
+        more |= self.step("leases", self.leases()).await;
+        more |= self.step("missed", self.missed()).await;
+        more |= self.step("recurring", self.recurring()).await;
+        more |= self.step("checks", self.checks()).await;
+        if memory.held.is_none_or(|at| at.elapsed() >= SWEEP) {
+            more |= self.step("held", self.held(memory)).await;
+        }
+        if memory.uploads.is_none_or(|at| at.elapsed() >= SWEEP) {
+            memory.uploads = Some(Instant::now());
+            self.step("uploads", self.uploads()).await;
+        }
+        more
+    }
+
+    async fn step(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<bool, StoreError>>,
+    ) -> bool {
+        let begin = Instant::now();
+        let done = work.await;
+        self.metrics.scheduler_step(name, begin.elapsed());
+        done.unwrap_or_else(|error| {
+            self.complain(name, &error);
+            false
+        })
+    }
+
+    async fn signals(&self) -> Result<bool, StoreError> {
+        let mut applied = 0;
+        for commit in 0..SIGNAL_COMMITS {
+            applied = self.store.apply_signals(SIGNALS).await?;
+            if applied == 0 {
+                if commit > 0 && self.options.notify {
+                    self.store.wake_workers().await?;
+                }
+                break;
+            }
+        }
+        Ok(applied > 0)
+    }
+
+    async fn leases(&self) -> Result<bool, StoreError> {
+        let publish = self.store.expire_leases(BATCH).await?;
+        self.metrics
+            .leases_expired(LeasePhase::Claimed, publish.claimed);
+        self.metrics
+            .leases_expired(LeasePhase::Sending, publish.sending);
+        let stage = self.store.expire_stage_leases(BATCH).await?;
+        let reconcile = self.store.expire_reconcile_leases(BATCH).await?;
+        let any = publish.claimed + publish.sending + stage.expired + reconcile > 0;
+        if any {
+            tracing::warn!(
+                claimed = publish.claimed,
+                sending = publish.sending,
+                quarantined = publish.quarantined + stage.quarantined,
+                uploads = stage.expired,
+                searches = reconcile,
+                "took back the leases of workers that died or stalled"
+            );
+        }
+        Ok(any)
+    }
+
+    async fn missed(&self) -> Result<bool, StoreError> {
+        let missed = self.store.mark_missed(BATCH).await?;
+        if missed > 0 {
+            tracing::warn!(missed, "jobs were later than their max_lateness");
+        }
+        Ok(missed > 0)
+    }
+
+    async fn recurring(&self) -> Result<bool, StoreError> {
+        let rows = self.store.due_recurring(RECURRING).await?;
+        let mut created_any = false;
+        for row in &rows {
+            match self.recur(row).await {
+                Ok(created) => created_any |= created,
+                Err(error) => self.complain("recurring", &error),
+            }
+        }
+        Ok(created_any)
+    }
+
+    async fn recur(&self, row: &RecurringRow) -> Result<bool, StoreError> {
+        let wrong = match expand(row) {
+            Ok((expansion, skipped)) => match self.store.expand_recurring(row, &expansion).await? {
+                Expanded::Done {
+                    created,
+                    duplicates,
+                } => {
+                    let skipped = u64::try_from(skipped).unwrap_or(u64::MAX);
+                    self.metrics.recurring_slots(SlotEnd::Created, created);
+                    self.metrics.recurring_slots(SlotEnd::Duplicate, duplicates);
+                    self.metrics.recurring_slots(SlotEnd::Skipped, skipped);
+                    if skipped > 0 {
+                        tracing::warn!(recurring = %row.name, skipped, policy = %row.missed, "slots passed while nothing ran");
+                    }
+                    return Ok(created > 0);
+                }
+                Expanded::Changed => return Ok(false),
+                Expanded::Refused { message, hint } => fault(
+                    "recurring_refused",
+                    "the jobs of the recurring post are refused",
+                    message,
+                    hint,
+                ),
+            },
+            Err(fault) => fault,
+        };
+        tracing::warn!(recurring = %row.name, code = %wrong.code, "a recurring post makes no jobs: {wrong}");
+        self.store
+            .recurring_fault(row, &column(&wrong), FAULT_RETRY)
+            .await?;
+        Ok(false)
+    }
+
+    async fn checks(&self) -> Result<bool, StoreError> {
+        let checks = self.store.due_checks(CHECKS).await?;
+        if checks.is_empty() {
+            return Ok(false);
+        }
+        let full = i64::try_from(checks.len()).is_ok_and(|n| n >= CHECKS);
+        let taken = checks.clone();
+        let (probe, self_serve) = (self.options.media.clone(), self.options.self_serve);
+        // Files may lie on a slow disk: not in the way of other tasks.
+        let judged = tokio::task::spawn_blocking(move || {
+            checks
+                .into_iter()
+                .map(|check| {
+                    let finding = check.draft.as_ref().map_or(Finding::Fine, |draft| {
+                        judge(draft, probe.as_deref(), self_serve)
+                    });
+                    (check, finding)
+                })
+                .collect::<Vec<_>>()
+        })
+        .await;
+        let findings = match judged {
+            Ok(findings) => findings,
+            Err(crash) => {
+                tracing::error!("the checks of new jobs crashed and are put off: {crash}");
+                for check in &taken {
+                    self.store.put_off_check(check, CHECK_RETRY).await?;
+                }
+                return Ok(false);
+            }
+        };
+        let borrowed: Vec<(&Check, Finding)> = findings
+            .iter()
+            .map(|(check, finding)| (check, finding.clone()))
+            .collect();
+        if let Err(error) = self.settle(&borrowed).await {
+            self.complain("checks", &error);
+            // One bad row hurts only itself.
+            for one in &borrowed {
+                if let Err(error) = self.settle(std::slice::from_ref(one)).await {
+                    self.complain("checks", &error);
+                    self.store.put_off_check(one.0, CHECK_RETRY).await?;
+                }
+            }
+        }
+        Ok(full)
+    }
+
+    /// Plans uploads, then acts on the findings: a check leaves the inbox only once its job's media are planned.
+    async fn settle(&self, findings: &[(&Check, Finding)]) -> Result<(), StoreError> {
+        for (check, finding) in findings {
+            let has_media = match &check.draft {
+                Some(draft) => draft.media.as_array().is_some_and(|m| !m.is_empty()),
+                None => false,
+            };
+            if check.has_uploads || (has_media && !matches!(finding, Finding::Fail(_))) {
+                self.store
+                    .plan_uploads(check.job, self.options.lead)
+                    .await?;
+            }
+        }
+        let failed = self.store.settle_checks(findings).await?;
+        for (check, finding) in findings {
+            let end = match (&check.draft, finding) {
+                (Some(_), Finding::Fine) => CheckEnd::Ok,
+                (Some(_), Finding::Warn { .. }) => CheckEnd::Warning,
+                (Some(_), Finding::Fail(_)) if failed.contains(&check.job) => CheckEnd::Failed,
+                (None, _) | (Some(_), Finding::Fail(_)) => continue,
+            };
+            self.metrics.checked(end, 1);
+        }
+        if !failed.is_empty() {
+            tracing::warn!(
+                jobs = failed.len(),
+                "new jobs failed their check; their rows say why"
+            );
+        }
+        Ok(())
+    }
+
+    async fn held(&self, memory: &mut Memory) -> Result<bool, StoreError> {
+        let sweep = self.store.sweep_held(memory.held_cursor, BATCH).await?;
+        memory.held_cursor = sweep.next;
+        if sweep.next.is_none() {
+            memory.held = Some(Instant::now());
+        }
+        if sweep.released + sweep.failed > 0 {
+            tracing::debug!(
+                released = sweep.released,
+                failed = sweep.failed,
+                "swept replies whose predecessor had ended"
+            );
+        }
+        Ok(sweep.released + sweep.failed > 0 || sweep.next.is_some())
+    }
+
+    async fn uploads(&self) -> Result<bool, StoreError> {
+        self.store.sweep_uploads(self.options.lead, BATCH).await?;
+        Ok(false)
+    }
+}
+
+fn column(fault: &Fault) -> Value {
+    // Five texts always make an object.
+    serde_json::to_value(fault).unwrap_or(Value::Null)
+}

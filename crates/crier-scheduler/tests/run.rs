@@ -1,0 +1,381 @@
+//! The scheduler's loop against a real Postgres, a database per test: checks, recurring posts, leadership, housekeeping.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that fails is a test that fails"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crier_core::fault::Fault;
+use crier_core::media::MediaKind;
+use crier_metrics::{Health, Metrics};
+use crier_scheduler::{Housekeeping, MediaProbe, ProbedFile, Scheduler, SchedulerOptions};
+use crier_store::{Import, OAuth2Tokens, SealKey, Store, StoreOptions};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+struct Db {
+    store: Store,
+    admin: Store,
+    name: String,
+}
+
+/// A scheduler in this process.
+struct Running {
+    metrics: Metrics,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(Duration::from_secs(10), self.task)
+            .await
+            .expect("stops in time")
+            .unwrap();
+    }
+
+    fn shows(&self, line: &str) -> bool {
+        let page = self.metrics.render(Instant::now());
+        page.lines().any(|shown| shown == line)
+    }
+}
+
+async fn connect(url: String, connections: u32) -> Store {
+    let options = StoreOptions {
+        url: url.into(),
+        max_connections: connections,
+        acquire_timeout: Duration::from_secs(30),
+        application_name: "crier test".into(),
+    };
+    let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned();
+    let key = SealKey::from_base64(&key.into()).unwrap();
+    Store::connect(&options, Some(key)).await.unwrap()
+}
+
+impl Db {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test's server is named by the script that started it"
+    )]
+    async fn new() -> Self {
+        let url = std::env::var("CRIER_TEST_DATABASE_URL")
+            .expect("run `make test`, or `scripts/with-postgres cargo test`");
+        let admin = connect(url.clone(), 1).await;
+        let name = format!("crier_scheduler_{}", Uuid::new_v4().simple());
+        let create = format!("create database {name}");
+        admin.run_outside_transaction(&create).await.unwrap();
+        let store = connect(format!("{}/{name}", url.rsplit_once('/').unwrap().0), 5).await;
+        store.migrate().await.unwrap();
+        let db = Self { store, admin, name };
+        let import = Import {
+            x_user_id: "1".into(),
+            handle: "acme".into(),
+            oauth2: Some(OAuth2Tokens {
+                client_id: "app".into(),
+                client_secret: None,
+                access_token: "access-token".to_owned().into(),
+                refresh_token: None,
+                expires_in_s: 7200,
+                scopes: ["tweet.read", "tweet.write", "users.read", "media.write"]
+                    .map(str::to_owned)
+                    .into(),
+            }),
+            oauth1: None,
+        };
+        db.store.import_account(&import).await.unwrap();
+        db
+    }
+
+    fn start(&self, options: SchedulerOptions) -> Running {
+        let (metrics, stop) = (Metrics::new("0"), CancellationToken::new());
+        let scheduler = Scheduler {
+            store: self.store.clone(),
+            metrics: metrics.clone(),
+            id: Uuid::new_v4(),
+            options,
+        };
+        let heartbeat = Health::new().register("scheduler", Duration::from_mins(1));
+        let task = tokio::spawn(scheduler.run(heartbeat, stop.clone()));
+        Running {
+            metrics,
+            stop,
+            task,
+        }
+    }
+
+    async fn sql(&self, sql: &str) {
+        self.store.run_script(sql).await.unwrap();
+    }
+
+    async fn one(&self, query: &str) -> Value {
+        let mut rows = self.store.select_json(query).await.unwrap();
+        assert_eq!(rows.len(), 1, "{query}: {rows:?}");
+        rows.remove(0)
+    }
+
+    async fn until(&self, query: &str) {
+        let begin = Instant::now();
+        while self.one(&format!("select ({query}) as done")).await["done"] != json!(true) {
+            assert!(begin.elapsed() < Duration::from_secs(15), "never: {query}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn drop(self) {
+        self.store.close().await;
+        let drop = format!("drop database {} with (force)", self.name);
+        self.admin.run_outside_transaction(&drop).await.unwrap();
+    }
+}
+
+fn quick() -> SchedulerOptions {
+    SchedulerOptions {
+        poll: Duration::from_millis(100),
+        leader_ttl: Duration::from_millis(900),
+        ..SchedulerOptions::default()
+    }
+}
+
+/// A folder in which one file may be.
+#[derive(Debug, Default)]
+struct Folder {
+    there: AtomicBool,
+}
+
+impl MediaProbe for Folder {
+    fn probe(&self, path: &str) -> Result<ProbedFile, Fault> {
+        assert_ne!(path, "crash.jpg", "a probe that crashes");
+        if self.there.load(Ordering::SeqCst) {
+            return Ok(ProbedFile {
+                kind: Some(MediaKind::Jpeg),
+                bytes: 9_000,
+            });
+        }
+        let detail = format!("`{path}` is not there");
+        Err(Fault::new("media_missing", "a file is missing", detail, "put it there").passing())
+    }
+}
+
+#[tokio::test]
+async fn new_rows_are_checked_within_seconds_and_a_missing_file_warns_until_it_is_there() {
+    let db = Db::new().await;
+    let folder = Arc::new(Folder::default());
+    let running = db.start(SchedulerOptions {
+        media: Some(folder.clone()),
+        ..quick()
+    });
+    db.sql(
+        "insert into crier.jobs (account, text, media, run_at) values
+           ('acme', repeat('x', 281), '[]', crier.now() + interval '1 day'), ('acme', 'fine', '[]', crier.now() + interval '1 day'),
+           ('acme', 'with a picture', '[{\"path\": \"a.jpg\"}]', crier.now() + interval '1 day')",
+    )
+    .await;
+    db.until("select not exists (select 1 from crier.job_checks where next_at <= crier.now())")
+        .await;
+    let rows = db.store.select_json("select state, error->>'code' as error, warning->>'code' as warning from crier.jobs order by id").await.unwrap();
+    let row = |state, error: Value, warning: Value| json!({"state": state, "error": error, "warning": warning});
+    assert_eq!(
+        rows,
+        [
+            row("failed", json!("text_too_long"), Value::Null),
+            row("scheduled", Value::Null, Value::Null),
+            row("scheduled", Value::Null, json!("media_missing"))
+        ]
+    );
+    let planned = db
+        .one("select count(*) as n from crier.media_uploads where job_id = 3")
+        .await;
+    assert_eq!(planned["n"], 1, "its upload is planned all the same");
+    for (result, count) in [("failed", 1), ("ok", 1), ("warning", 1)] {
+        assert!(running.shows(&format!(
+            "crier_checks_total{{result=\"{result}\"}} {count}"
+        )));
+    }
+    folder.there.store(true, Ordering::SeqCst);
+    db.sql("update crier.clock set shift = shift + interval '30 seconds'")
+        .await;
+    db.until("select warning is null from crier.jobs where id = 3")
+        .await;
+    db.until("select not exists (select 1 from crier.job_checks)")
+        .await;
+    // A probe that crashes costs the check, not the loop.
+    db.sql("insert into crier.jobs (account, text, media) values ('acme', 'x', '[{\"path\": \"crash.jpg\"}]'), ('acme', 'now', '[]')").await;
+    db.until("select next_at is not null from crier.lanes")
+        .await;
+    db.until("select bool_and(next_at > crier.now()) from crier.job_checks")
+        .await;
+    running.stop().await;
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn recurring_posts_are_made_ahead_edited_at_once_and_say_what_is_wrong() {
+    let db = Db::new().await;
+    // Two that both believe to lead for a while: one scheduler's lease is very short.
+    let running = [
+        db.start(quick()),
+        db.start(SchedulerOptions {
+            leader_ttl: Duration::from_millis(1),
+            ..quick()
+        }),
+    ];
+    db.sql(
+        "insert into crier.recurring (name, account, cron, time_zone, template, ahead) values
+           ('hourly', 'acme', '0 * * * *', 'Europe/Berlin', '{\"text\": \"no. {n} of {date}\"}', '1 day'),
+           ('bad hour', 'acme', '0 25 * * *', 'UTC', '{\"text\": \"x\"}', '1 day'),
+           ('bad text', 'acme', '0 9 * * *', 'UTC', '{\"text\": \"{nobody}\"}', '1 day')",
+    )
+    .await;
+    db.until("select count(*) = 24 from crier.jobs where recurring_id = 1")
+        .await;
+    db.until("select bool_and(error is not null) from crier.recurring where id > 1")
+        .await;
+    let errors = db
+        .store
+        .select_json("select error->>'code' as code from crier.recurring where id > 1 order by id")
+        .await
+        .unwrap();
+    assert_eq!(
+        errors,
+        [
+            json!({"code": "recurring_schedule"}),
+            json!({"code": "recurring_template"})
+        ]
+    );
+    let numbered = db.one("select bool_and(text like 'no. ' || n || ' of 20__-__-__') as ok from (select text, row_number() over (order by run_at) as n from crier.jobs where recurring_id = 1) x").await;
+    assert_eq!(numbered["ok"], true);
+    // Edited: the same slots, the new text, each once.
+    db.sql("update crier.recurring set template = '{\"text\": \"new {n}\"}' where id = 1; update crier.recurring set cron = '0 9 * * *' where id = 2").await;
+    db.until("select count(*) = 24 from crier.jobs where recurring_id = 1 and text like 'new %'")
+        .await;
+    db.until("select count(*) = 1 from crier.jobs where recurring_id = 2")
+        .await;
+    assert_eq!(
+        db.one("select count(*) as n from crier.jobs where recurring_id = 1")
+            .await["n"],
+        24
+    );
+    db.sql("update crier.recurring set paused = true where id = 1")
+        .await;
+    assert_eq!(
+        db.one(
+            "select count(*) as n from crier.jobs where recurring_id = 1 and run_at > crier.now()"
+        )
+        .await["n"],
+        0
+    );
+    // Days go by, in steps, while both go on: every slot once.
+    db.sql("update crier.recurring set paused = false where id = 1")
+        .await;
+    for day in 1..=4 {
+        db.until("select bool_and(next_at > crier.now()) from crier.recurring where id < 3")
+            .await;
+        db.sql("update crier.clock set shift = shift + interval '20 hours'")
+            .await;
+        db.until(&format!(
+            "select count(*) >= 24 + {day} * 20 - 1 from crier.jobs where recurring_id = 1"
+        ))
+        .await;
+    }
+    let once = db.one("select count(*) = count(distinct run_at) as ok, max(run_at) - min(run_at) = (count(*) - 1) * interval '1 hour' as whole from crier.jobs where recurring_id = 1").await;
+    assert_eq!(once, json!({"ok": true, "whole": true}));
+    for one in running {
+        one.stop().await;
+    }
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn one_leads_and_another_takes_over_whatever_the_notifications_do() {
+    let db = Db::new().await;
+    let silent = || SchedulerOptions {
+        notify: false,
+        ..quick()
+    };
+    let first = db.start(silent());
+    db.until("select exists (select 1 from crier.leader)").await;
+    let second = db.start(silent());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(first.shows("crier_scheduler_leader 1") && second.shows("crier_scheduler_leader 0"));
+    // Killed, not stopped: its lease must run out.
+    first.task.abort();
+    db.sql("insert into crier.jobs (account, text) values ('acme', 'x')")
+        .await;
+    db.until("select exists (select 1 from crier.lanes where next_at <= crier.now())")
+        .await;
+    assert!(second.shows("crier_scheduler_leader 1"));
+    second.stop().await;
+    assert_eq!(
+        db.one("select expires_at < crier.now() as given_back from crier.leader")
+            .await["given_back"],
+        true
+    );
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn housekeeping_rings_by_its_cron_and_a_failing_chore_stops_nothing() {
+    let db = Db::new().await;
+    let running = db.start(SchedulerOptions {
+        housekeeping: Housekeeping {
+            retention_cron: "* * * * * *".into(),
+            sweep_cron: "* * * * * *".into(),
+            history_days: Some(30),
+            attempts_days: Some(30),
+            ..Housekeeping::default()
+        },
+        ..quick()
+    });
+    let partitions = "select count(*) >= 3 from pg_inherits where inhparent = 'crier.jobs_final'::regclass and inhrelid::regclass::text ~ '_20'";
+    db.until(partitions).await;
+    // A chore that fails every time; the others are done, and the loop goes on.
+    db.sql(
+        "create function pg_temp_refuse() returns trigger language plpgsql as $$ begin raise 'no'; end $$;
+         create trigger refuse before delete on crier.attempts for each row execute function pg_temp_refuse();
+         insert into crier.attempts (job_id, account_id, number, token, worker, step, outcome, started_at, finished_at)
+           values (9, 1, 1, 1, gen_random_uuid(), 'publish', 'retry', crier.now() - interval '1 year', crier.now() - interval '1 year');
+         insert into crier.workers (id, role, host, version, seen_at) values (gen_random_uuid(), 'worker', 'h', '1', crier.now() - interval '1 year')",
+    )
+    .await;
+    db.until("select not exists (select 1 from crier.workers where host = 'h')")
+        .await;
+    db.until("select not exists (select 1 from crier.lanes)")
+        .await;
+    // The sweep finds what no signal told.
+    db.sql("insert into crier.jobs (account, text) values ('acme', 'x')")
+        .await;
+    db.until("select exists (select 1 from crier.lanes where next_at <= crier.now())")
+        .await;
+    db.sql("update crier.lanes set next_at = null").await;
+    db.until("select exists (select 1 from crier.lanes where next_at <= crier.now())")
+        .await;
+    db.sql("drop trigger refuse on crier.attempts").await;
+    db.until("select not exists (select 1 from crier.attempts)")
+        .await;
+    // Dropped once a month is old enough, though somebody holds an old view of the table for a while.
+    db.sql("select crier.cancel(1); update crier.clock set shift = shift + interval '90 days'")
+        .await;
+    db.until("select not exists (select 1 from crier.jobs where id = 1)")
+        .await;
+    running.stop().await;
+    // A cron expression that cannot be read costs only its chore.
+    let running = db.start(SchedulerOptions {
+        housekeeping: Housekeeping {
+            retention_cron: "now and then".into(),
+            ..Housekeeping::default()
+        },
+        ..quick()
+    });
+    db.sql("insert into crier.jobs (account, text) values ('acme', 'y')")
+        .await;
+    db.until("select exists (select 1 from crier.lanes where next_at <= crier.now() + interval '1 second')")
+        .await;
+    running.stop().await;
+    db.drop().await;
+}

@@ -1,0 +1,368 @@
+//! How the search for a job's post ends: found, absent, refused as a duplicate, put off, or left to a person.
+//!
+//! **Invariant:** a search is written to under its lease only, and it ends in one commit that also ends the lease: the
+//! post is entered under its unique key, or the job may be sent again, or a person decides. Nothing else makes an
+//! unknown job publishable.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::claim::micros;
+use crate::lease::Lease;
+use crate::settle::publish;
+use crate::{Store, StoreError};
+
+/// What became of a job whose post is not on X.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// It is scheduled again.
+    Again,
+    /// It had no attempt left.
+    Failed,
+}
+
+impl Store {
+    /// The post was found: the job is published. Answers when it was to go out and when that was written. A post that
+    /// another job has is [`StoreError::PostTaken`], and nothing is changed.
+    pub async fn settle_found(
+        &self,
+        lease: &Lease,
+        post_id: &str,
+        how: &str,
+    ) -> Result<(DateTime<Utc>, DateTime<Utc>), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let worker = end_search(&mut tx, lease).await?.worker;
+        let said = json!({"code": how, "title": "the post was found on X", "detail": post_id, "step": "reconcile", "hint": ""});
+        record(&mut tx, lease, worker, "published", how, &said).await?;
+        let times = publish(&mut tx, lease.subject, lease.account, post_id).await?;
+        tx.commit().await?;
+        Ok(times)
+    }
+
+    /// The post is not on X: the job is sent again, unless no attempt is left. A job whose campaign was paused meanwhile
+    /// waits with it.
+    pub async fn settle_absent(&self, lease: &Lease) -> Result<Absent, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let search = end_search(&mut tx, lease).await?;
+        let detail = format!(
+            "X did not show it among the account's own posts in {} looks",
+            i32::from(search.looks) + 1
+        );
+        let error = |hint: &str| json!({"code": "unknown_absent", "title": "the post is not on X", "detail": detail, "step": "reconcile", "hint": hint});
+        let again = error("nothing to do: crier sends it again");
+        let retry = format!(
+            "look at the account, then select crier.retry({})",
+            lease.subject
+        );
+        let over = error(&retry);
+        let is_left: Option<bool> = sqlx::query_scalar(
+            "-- settle_absent\nselect attempts < max_attempts from crier.jobs_open where id = $1 and state = 'unknown' for no key update",
+        )
+        .bind(lease.subject)
+        .fetch_optional(&mut *tx)
+        .await?;
+        let absent = if is_left.ok_or(StoreError::JobChanged { job: lease.subject })? {
+            record(
+                &mut tx,
+                lease,
+                search.worker,
+                "retry",
+                "unknown_absent",
+                &again,
+            )
+            .await?;
+            reschedule(&mut tx, lease.subject, &again).await?;
+            Absent::Again
+        } else {
+            record(
+                &mut tx,
+                lease,
+                search.worker,
+                "failed",
+                "unknown_absent",
+                &over,
+            )
+            .await?;
+            fail(&mut tx, lease.subject, &over).await?;
+            Absent::Failed
+        };
+        tx.commit().await?;
+        Ok(absent)
+    }
+
+    /// X has had this text before, and not from this job: it fails in X's words.
+    pub async fn settle_duplicate(&self, lease: &Lease) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let search = end_search(&mut tx, lease).await?;
+        let said: Option<Value> = sqlx::query_scalar(
+            "-- settle_duplicate\nselect answer from crier.attempts where id = $1",
+        )
+        .bind(search.attempt_id)
+        .fetch_optional(&mut *tx)
+        .await?
+        .flatten();
+        let mut error = said.unwrap_or_else(|| json!({"title": "", "detail": ""}));
+        if let Some(error) = error.as_object_mut() {
+            error.insert("code".into(), json!("duplicate"));
+            error.insert("step".into(), json!("publish"));
+            error.insert(
+                "hint".into(),
+                json!(
+                    "the account has posted this text before: change it and insert the post again"
+                ),
+            );
+        }
+        record(&mut tx, lease, search.worker, "failed", "duplicate", &error).await?;
+        fail(&mut tx, lease.subject, &error).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Ends this look; the next one is due `after` from now by the database's clock. `counted`: X showed the posts.
+    pub async fn look_again(
+        &self,
+        lease: &Lease,
+        after: Duration,
+        counted: bool,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        end_lease(&mut tx, lease).await?;
+        let search = sqlx::query(
+            "-- look_again
+            update crier.reconciles set next_at = crier.now() + $2 * interval '1 microsecond', looks = looks + $3::int
+             where job_id = $1 and next_at is null",
+        )
+        .bind(lease.subject)
+        .bind(micros(after))
+        .bind(i32::from(counted))
+        .execute(&mut *tx)
+        .await?;
+        if search.rows_affected() != 1 {
+            return Err(lease.lost());
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Nobody but a person can tell: the job stays unknown, says why and what to do, and is not looked up again.
+    /// `error` is the form of `jobs.error`; its hint is replaced by the command that ends the job.
+    pub async fn leave_to_operator(&self, lease: &Lease, error: &Value) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let worker = end_lease(&mut tx, lease).await?;
+        let search = sqlx::query(
+            "-- leave_to_operator\nupdate crier.reconciles set looks = looks + 1 where job_id = $1 and next_at is null",
+        )
+        .bind(lease.subject)
+        .execute(&mut *tx)
+        .await?;
+        if search.rows_affected() != 1 {
+            return Err(lease.lost());
+        }
+        let mut error = error.clone();
+        let code = error
+            .get("code")
+            .and_then(Value::as_str)
+            .unwrap_or("unknown")
+            .to_owned();
+        if let Some(error) = error.as_object_mut() {
+            let hint = format!(
+                "look at the account on X, then `crier jobs settle {} --published POST_ID` or `--retry`",
+                lease.subject
+            );
+            error.insert("hint".into(), json!(hint));
+        }
+        record(&mut tx, lease, worker, "unknown", &code, &error).await?;
+        one_job(
+            &sqlx::query(
+                "-- leave_to_operator\nupdate crier.jobs_open set error = $2 where id = $1 and state = 'unknown'",
+            )
+            .bind(lease.subject)
+            .bind(&error)
+            .execute(&mut *tx)
+            .await?,
+            lease.subject,
+        )?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// A person ends an unknown job: it is published as `post_id`, or not on X and to be sent again. A search that runs
+    /// meanwhile loses its lease. Answers the job's new state.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] for a job that is not unknown or an id that cannot be one of X,
+    /// [`StoreError::PostTaken`] for a post that another job has; nothing is changed then.
+    pub async fn settle_by_operator(
+        &self,
+        job: i64,
+        post_id: Option<&str>,
+    ) -> Result<&'static str, StoreError> {
+        if let Some(id) = post_id.filter(|id| !is_id(id)) {
+            let shown: String = id.chars().take(40).collect();
+            return Err(StoreError::Refused(format!(
+                "`{}` is no id of a post: give the digits at the end of its address",
+                shown.escape_debug()
+            )));
+        }
+        let mut tx = self.pool.begin().await?;
+        for sql in [
+            "-- settle_by_operator\ndelete from crier.leases where kind = 'reconcile' and subject = $1",
+            "-- settle_by_operator\ndelete from crier.reconciles where job_id = $1",
+        ] {
+            sqlx::query(sql).bind(job).execute(&mut *tx).await?;
+        }
+        let found: Option<(String, i64)> = sqlx::query_as(
+            "-- settle_by_operator\nselect state, account_id from crier.jobs where id = $1 for no key update",
+        )
+        .bind(job)
+        .fetch_optional(&mut *tx)
+        .await?;
+        let account = match found {
+            Some((state, account)) if state == "unknown" => account,
+            Some((state, _)) => {
+                return Err(StoreError::Refused(format!(
+                    "job {job} is {state}, not unknown: there is nothing to settle"
+                )));
+            }
+            None => return Err(StoreError::Refused(format!("there is no job {job}"))),
+        };
+        // No lease and no process: a person.
+        let lease = Lease {
+            kind: "reconcile",
+            subject: job,
+            account,
+            token: 0,
+        };
+        let error = |title: &str, detail: &str| json!({"code": "operator", "title": title, "detail": detail, "step": "reconcile", "hint": ""});
+        let state = if let Some(post_id) = post_id {
+            let said = error("a person says that the post is on X", post_id);
+            record(&mut tx, &lease, Uuid::nil(), "published", "operator", &said).await?;
+            publish(&mut tx, job, account, post_id).await?;
+            "published"
+        } else {
+            let said = error("a person says that the post is not on X", "");
+            record(&mut tx, &lease, Uuid::nil(), "retry", "operator", &said).await?;
+            // A person who asks for another attempt gets one, however many there were.
+            sqlx::query("-- settle_by_operator\nupdate crier.jobs_open set attempts = least(attempts, max_attempts - 1) where id = $1")
+                .bind(job)
+                .execute(&mut *tx)
+                .await?;
+            reschedule(&mut tx, job, &said).await?;
+            "scheduled"
+        };
+        tx.commit().await?;
+        Ok(state)
+    }
+}
+
+/// What a search that ends leaves behind.
+#[derive(sqlx::FromRow)]
+struct Ended {
+    worker: Uuid,
+    attempt_id: i64,
+    looks: i16,
+}
+
+/// Ends a look: the lease goes, or nothing is written.
+async fn end_lease(tx: &mut sqlx::PgConnection, lease: &Lease) -> Result<Uuid, StoreError> {
+    sqlx::query_scalar(
+        "-- end_lease\ndelete from crier.leases where kind = 'reconcile' and subject = $1 and token = $2 returning worker",
+    )
+    .bind(lease.subject)
+    .bind(lease.token)
+    .fetch_optional(tx)
+    .await?
+    .ok_or_else(|| lease.lost())
+}
+
+/// Ends a search: lease and search go together, or nothing is written.
+async fn end_search(tx: &mut sqlx::PgConnection, lease: &Lease) -> Result<Ended, StoreError> {
+    let worker = end_lease(tx, lease).await?;
+    sqlx::query_as(
+        "-- end_search\ndelete from crier.reconciles where job_id = $1 and next_at is null returning $2::uuid as worker, attempt_id, looks",
+    )
+    .bind(lease.subject)
+    .bind(worker)
+    .fetch_optional(tx)
+    .await?
+    .ok_or_else(|| lease.lost())
+}
+
+/// One row of the ledger for what the search found.
+async fn record(
+    tx: &mut sqlx::PgConnection,
+    lease: &Lease,
+    worker: Uuid,
+    outcome: &str,
+    code: &str,
+    answer: &Value,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "-- record
+        insert into crier.attempts (job_id, account_id, number, token, worker, step, outcome, code, answer, finished_at)
+        select $1, $2, coalesce((select greatest(attempts, 1) from crier.jobs_open where id = $1), 1), $3, $4, 'reconcile', $5, $6, $7, crier.now()",
+    )
+    .bind(lease.subject)
+    .bind(lease.account)
+    .bind(lease.token)
+    .bind(worker)
+    .bind(outcome)
+    .bind(code)
+    .bind(answer)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// An unknown job goes back to its lane, or waits with its campaign if that was paused meanwhile.
+async fn reschedule(
+    tx: &mut sqlx::PgConnection,
+    job: i64,
+    error: &Value,
+) -> Result<(), StoreError> {
+    one_job(
+        &sqlx::query(
+            "-- reschedule\nupdate crier.jobs_open set state = 'scheduled', error = $2, next_attempt_at = null where id = $1 and state = 'unknown'",
+        )
+        .bind(job)
+        .bind(error)
+        .execute(&mut *tx)
+        .await?,
+        job,
+    )?;
+    sqlx::query(
+        "-- reschedule
+        update crier.jobs_open j set state = 'paused'
+         where j.id = $1 and exists (select 1 from crier.campaigns c where c.name = j.campaign and c.paused)",
+    )
+    .bind(job)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn fail(tx: &mut sqlx::PgConnection, job: i64, error: &Value) -> Result<(), StoreError> {
+    one_job(
+        &sqlx::query("-- fail\nupdate crier.jobs set state = 'failed', error = $2 where id = $1 and state = 'unknown'")
+            .bind(job)
+            .bind(error)
+            .execute(tx)
+            .await?,
+        job,
+    )
+}
+
+fn one_job(done: &sqlx::postgres::PgQueryResult, job: i64) -> Result<(), StoreError> {
+    if done.rows_affected() == 1 {
+        Ok(())
+    } else {
+        Err(StoreError::JobChanged { job })
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    (1..=19).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+}

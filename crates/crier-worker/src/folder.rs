@@ -1,0 +1,260 @@
+//! The media folder: what a row's path leads to.
+//!
+//! **Invariant:** only a regular file that lies below the folder, links followed, is ever opened; of its content at most
+//! one segment is in memory.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use crier_core::fault::Fault;
+use crier_core::media::{MediaKind, safe_relative, sniff};
+
+/// So much of a file tells what it is: `sniff` looks no further.
+const HEAD_BYTES: usize = 4096;
+
+/// A file of the media folder, open.
+#[derive(Debug, Clone)]
+pub(crate) struct MediaFile {
+    file: Arc<File>,
+    path: PathBuf,
+    /// Size and modification time as it was opened: a file that changed is another file.
+    pub(crate) stamp: String,
+    /// Its size.
+    pub(crate) bytes: u64,
+    /// Its first bytes.
+    pub(crate) head: Vec<u8>,
+}
+
+impl MediaFile {
+    /// The file that a row means by `path`. A fault that is not permanent may pass: the file may come yet.
+    pub(crate) async fn open(root: &Path, path: &str) -> Result<Self, Fault> {
+        let relative = safe_relative(path).map_err(|fault| fault.at_step("media"))?;
+        let (root, name) = (root.to_owned(), path.to_owned());
+        tokio::task::spawn_blocking(move || open(&root, &relative, &name))
+            .await
+            .unwrap_or_else(|_| {
+                Err(unreadable(
+                    path,
+                    &io::Error::other("the reading thread died"),
+                ))
+            })
+    }
+
+    /// The bytes from `from` on, `length` of them.
+    pub(crate) async fn read(&self, from: u64, length: usize) -> io::Result<Bytes> {
+        let file = Arc::clone(&self.file);
+        tokio::task::spawn_blocking(move || {
+            let mut segment = vec![0; length];
+            file.read_exact_at(&mut segment, from)?;
+            Ok(Bytes::from(segment))
+        })
+        .await
+        .unwrap_or_else(|_| Err(io::Error::other("the reading thread died")))
+    }
+
+    /// Whether the path still leads to what was opened.
+    pub(crate) async fn is_unchanged(&self) -> bool {
+        let now = tokio::fs::metadata(&self.path).await;
+        now.is_ok_and(|now| stamp(&now) == self.stamp)
+    }
+}
+
+/// What a row's path leads to, without reading it to the end: the kind that its first bytes tell, and its size. It blocks.
+///
+/// # Errors
+/// A fault, passing if the file may still come, permanent if the path can never be good.
+pub fn look_at_file(root: &Path, path: &str) -> Result<(Option<MediaKind>, u64), Fault> {
+    let relative = safe_relative(path)?;
+    let file = open(root, &relative, path)?;
+    Ok((sniff(&file.head), file.bytes))
+}
+
+fn open(root: &Path, relative: &Path, name: &str) -> Result<MediaFile, Fault> {
+    let root = root.canonicalize().map_err(|error| {
+        Fault::new(
+            "media_missing",
+            "the media folder cannot be read",
+            format!("`{}`: {error}", root.display()),
+            "set `media.root` to the folder that holds the files of the rows",
+        )
+        .at_step("media")
+        .passing()
+    })?;
+    let path = root
+        .join(relative)
+        .canonicalize()
+        .map_err(|error| missing(name, &error))?;
+    if !path.starts_with(&root) {
+        return Err(Fault::new(
+            "path_unsafe",
+            "a path leads out of the media folder",
+            format!("`{}` is a link to a file outside", name.escape_debug()),
+            "put the file itself into the media folder",
+        )
+        .at_step("media"));
+    }
+    // A pipe would block whoever opens it.
+    let before = path.metadata().map_err(|error| missing(name, &error))?;
+    if !before.is_file() {
+        return Err(Fault::new(
+            "media_no_file",
+            "a path leads to something that is not a file",
+            format!("`{}` is a folder, a pipe or a device", name.escape_debug()),
+            "give the path of a regular file",
+        )
+        .at_step("media"));
+    }
+    let file = File::open(&path).map_err(|error| missing(name, &error))?;
+    let opened = file.metadata().map_err(|error| unreadable(name, &error))?;
+    // A link that was put in the way between looking and opening leads elsewhere.
+    let same = path
+        .canonicalize()
+        .and_then(|path| Ok((path.starts_with(&root), path.metadata()?)))
+        .is_ok_and(|(inside, now)| {
+            inside && (now.dev(), now.ino()) == (opened.dev(), opened.ino())
+        });
+    if !same || !opened.is_file() {
+        return Err(unreadable(
+            name,
+            &io::Error::other("it was replaced at this very moment"),
+        ));
+    }
+    let mut head = vec![0; HEAD_BYTES.min(usize::try_from(opened.len()).unwrap_or(HEAD_BYTES))];
+    file.read_exact_at(&mut head, 0)
+        .map_err(|error| unreadable(name, &error))?;
+    Ok(MediaFile {
+        file: Arc::new(file),
+        path,
+        stamp: stamp(&opened),
+        bytes: opened.len(),
+        head,
+    })
+}
+
+fn stamp(of: &std::fs::Metadata) -> String {
+    let mtime_ns = i128::from(of.mtime()) * 1_000_000_000 + i128::from(of.mtime_nsec());
+    format!("{}:{mtime_ns}", of.len())
+}
+
+fn missing(name: &str, error: &io::Error) -> Fault {
+    if error.kind() != io::ErrorKind::NotFound {
+        return unreadable(name, error);
+    }
+    Fault::new(
+        "media_missing",
+        "a file is not there",
+        format!("`{}` is not in the media folder", name.escape_debug()),
+        "put the file in place before `run_at`, or correct the row's `media`",
+    )
+    .at_step("media")
+    .passing()
+}
+
+fn unreadable(name: &str, error: &io::Error) -> Fault {
+    Fault::new(
+        "media_unreadable",
+        "a file cannot be read",
+        format!("`{}`: {error}", name.escape_debug()),
+        "let the user that crier runs as read it",
+    )
+    .at_step("media")
+    .passing()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::process::Command;
+
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new() -> Self {
+            let path = std::env::temp_dir().join(format!("crier-folder-{}", uuid::Uuid::new_v4()));
+            std::fs::create_dir_all(path.join("root/sub")).unwrap();
+            Self(path)
+        }
+
+        fn root(&self) -> PathBuf {
+            self.0.join("root")
+        }
+
+        async fn fault(&self, path: &str) -> (String, bool) {
+            let fault = MediaFile::open(&self.root(), path).await.expect_err(path);
+            assert_eq!(&*fault.step, "media");
+            (fault.code, fault.permanent)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_piece_by_piece_and_known_by_its_stamp() {
+        let folder = Folder::new();
+        let path = folder.root().join("sub/a.bin");
+        std::fs::write(&path, b"0123456789").unwrap();
+        symlink(&path, folder.root().join("inside.bin")).unwrap();
+        for name in ["sub/a.bin", "./sub/a.bin", "inside.bin"] {
+            let file = MediaFile::open(&folder.root(), name).await.unwrap();
+            assert_eq!((file.bytes, file.head.as_slice()), (10, &b"0123456789"[..]));
+            assert_eq!(file.read(3, 4).await.unwrap(), &b"3456"[..]);
+            assert!(file.read(8, 4).await.is_err(), "past its end");
+            assert!(file.is_unchanged().await);
+        }
+        let file = MediaFile::open(&folder.root(), "sub/a.bin").await.unwrap();
+        std::fs::write(&path, b"0123456789+").unwrap();
+        assert!(!file.is_unchanged().await);
+    }
+
+    #[tokio::test]
+    async fn nothing_outside_and_nothing_but_files_is_opened() {
+        let folder = Folder::new();
+        std::fs::write(folder.0.join("secret"), b"x").unwrap();
+        symlink(folder.0.join("secret"), folder.root().join("link")).unwrap();
+        symlink(&folder.0, folder.root().join("up")).unwrap();
+        let pipe = folder.root().join("pipe");
+        assert!(
+            Command::new("mkfifo")
+                .arg(&pipe)
+                .status()
+                .unwrap()
+                .success()
+        );
+        for (path, code) in [
+            ("../secret", "path_unsafe"),
+            ("/etc/passwd", "path_unsafe"),
+            ("link", "path_unsafe"),
+            ("up/secret", "path_unsafe"),
+            ("sub", "media_no_file"),
+            ("pipe", "media_no_file"),
+        ] {
+            assert_eq!(folder.fault(path).await, (code.to_owned(), true), "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_may_come_yet() {
+        let folder = Folder::new();
+        let passing = |code: &str| (code.to_owned(), false);
+        assert_eq!(folder.fault("soon.png").await, passing("media_missing"));
+        assert_eq!(
+            folder.fault("none/soon.png").await,
+            passing("media_missing")
+        );
+        let nowhere = MediaFile::open(&folder.0.join("nowhere"), "a.png").await;
+        assert_eq!(
+            nowhere.unwrap_err().title,
+            "the media folder cannot be read"
+        );
+    }
+}

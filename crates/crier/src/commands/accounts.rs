@@ -1,0 +1,208 @@
+//! `crier accounts`: who is published for, and whether they go on.
+
+use clap::{Args, Subcommand};
+use crier_store::{AccountRow, MOST_WAITING, Store};
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::connect;
+use crate::screen::{instant, maybe, reason, span};
+
+/// What to do with accounts.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Accounts {
+    /// List them.
+    List,
+    /// Show one: app, token, scopes, what it waits for, limits.
+    Show(One),
+    /// Publish nothing more for one until it is resumed; its jobs wait.
+    Pause(One),
+    /// Go on with one, and with its app if X's answers stopped that.
+    Resume(One),
+}
+
+/// An account.
+#[derive(Debug, Args)]
+pub(crate) struct One {
+    /// Its handle, with or without `@`.
+    account: String,
+}
+
+impl Accounts {
+    pub(crate) async fn run(self, context: Context) -> anyhow::Result<()> {
+        let screen = context.screen;
+        let store = connect::ready_store(&context.config).await?;
+        match self {
+            Self::List => {
+                let rows = store.account_rows(None).await?;
+                let head = ["account", "status", "token", "waiting", "next", "reason"];
+                let none = "there are no accounts yet: `crier auth import` adds them";
+                screen.rows(&rows, &head, none, |row| {
+                    vec![
+                        row.account.clone(),
+                        status(row),
+                        token(row),
+                        waiting(row),
+                        next(row),
+                        why(row),
+                    ]
+                })
+            }
+            Self::Show(One { account }) => {
+                let known = connect::account(&store, &account).await?;
+                let rows = store.account_rows(Some(&known.handle)).await?;
+                let windows = windows(&store, known.id, known.app_id).await?;
+                for row in &rows {
+                    if screen.json {
+                        let mut shown = serde_json::to_value(row)?;
+                        shown["limits"] = Value::Array(windows.clone());
+                        screen.object(&shown)?;
+                    } else {
+                        screen.table(&["account", &row.account], lines(row, &windows).into_iter());
+                    }
+                }
+                Ok(())
+            }
+            Self::Pause(One { account }) => {
+                let known = connect::account(&store, &account).await?;
+                let reason = json!({"code": "paused", "title": "paused by a person", "detail": "", "step": "claim",
+                    "hint": format!("`crier accounts resume {}`", known.handle)});
+                store.pause_account(known.id, "paused", &reason).await?;
+                said(&context, &[known.handle], "paused")
+            }
+            Self::Resume(One { account }) => {
+                let known = connect::account(&store, &account).await?;
+                if known.status == "needs_login" {
+                    return crate::exit::Refusal::new(format!(
+                        "X has ended the grant of `{}`: there is no token to go on with",
+                        known.handle
+                    ))
+                    .hint("log in again and import it with `crier auth import`; its jobs then go on by themselves")
+                    .fail();
+                }
+                let handles = store.resume_account(known.id).await?;
+                said(&context, &handles, "active")
+            }
+        }
+    }
+}
+
+fn said(context: &Context, handles: &[String], status: &str) -> anyhow::Result<()> {
+    for handle in handles {
+        if context.screen.json {
+            context
+                .screen
+                .object(&json!({"account": handle, "status": status}))?;
+        } else {
+            context.screen.line(&format!("{handle} is {status}"));
+        }
+    }
+    Ok(())
+}
+
+async fn windows(store: &Store, account: i64, app: Option<i64>) -> anyhow::Result<Vec<Value>> {
+    let app = app.unwrap_or(-1);
+    Ok(store
+        .select_json(&format!(
+            "select endpoint, class, length, call_limit, remaining, resets_at from crier.limit_windows
+              where resets_at > crier.now() and (class, owner_id) in (('account', {account}), ('app', {app}))
+              order by endpoint, class, length"
+        ))
+        .await?)
+}
+
+fn status(row: &AccountRow) -> String {
+    if row.app_status.as_deref() == Some("paused") {
+        return format!("{}, app paused", row.status);
+    }
+    row.status.clone()
+}
+
+fn token(row: &AccountRow) -> String {
+    match row.token_expires_in_s {
+        Some(left) if left < 0.0 => "expired".to_owned(),
+        Some(left) => span(left),
+        None if row.has_oauth1 => "OAuth 1.0a".to_owned(),
+        None => "none".to_owned(),
+    }
+}
+
+fn waiting(row: &AccountRow) -> String {
+    if row.waiting >= MOST_WAITING {
+        return format!("{MOST_WAITING}+");
+    }
+    row.waiting.to_string()
+}
+
+fn next(row: &AccountRow) -> String {
+    if row.in_flight {
+        return "in flight".to_owned();
+    }
+    if row.closed {
+        return "closed".to_owned();
+    }
+    match row.closed_until {
+        Some(until) => format!("limit until {}", instant(until)),
+        None => maybe(row.next_at),
+    }
+}
+
+fn why(row: &AccountRow) -> String {
+    let own = reason(row.reason.as_ref());
+    if own.is_empty() {
+        reason(row.app_reason.as_ref())
+    } else {
+        own
+    }
+}
+
+fn lines(row: &AccountRow, windows: &[Value]) -> Vec<Vec<String>> {
+    let hint = |fault: &Option<Value>| {
+        let hint = fault.as_ref().and_then(|fault| fault["hint"].as_str());
+        hint.unwrap_or_default().to_owned()
+    };
+    let mut lines = vec![
+        ("status", status(row)),
+        ("reason", why(row)),
+        (
+            "hint",
+            format!("{}{}", hint(&row.reason), hint(&row.app_reason)),
+        ),
+        ("id on X", row.x_user_id.clone()),
+        ("app", row.app.clone().unwrap_or_default()),
+        ("token ends in", token(row)),
+        (
+            "token renewed",
+            row.token_age_s
+                .map(|age| format!("{} ago", span(age)))
+                .unwrap_or_default(),
+        ),
+        ("scopes", row.scopes.join(" ")),
+        ("text limit", row.text_limit.to_string()),
+        ("waiting jobs", waiting(row)),
+        ("next", next(row)),
+    ];
+    lines.retain(|(_, value)| !value.is_empty());
+    let mut lines: Vec<Vec<String>> = lines
+        .into_iter()
+        .map(|(name, value)| vec![name.to_owned(), value])
+        .collect();
+    for window in windows {
+        let word = |key: &str| window[key].as_str().unwrap_or_default().to_owned();
+        lines.push(vec![
+            format!(
+                "limit of {} ({}, {})",
+                word("endpoint"),
+                word("class"),
+                word("length")
+            ),
+            format!(
+                "{} of {} left until {}",
+                window["remaining"],
+                window["call_limit"],
+                word("resets_at")
+            ),
+        ]);
+    }
+    lines
+}

@@ -1,0 +1,285 @@
+//! `crier auth`: grants of accounts.
+//!
+//! **Invariant:** tokens come in on standard input only, never as arguments, and never go out.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use crier_core::answer::CallFault;
+use crier_core::verdict::{Action, Step, judge};
+use crier_store::{Import, OAuth1Tokens, OAuth2Tokens, Store};
+use crier_x::AppCredentials;
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::Context;
+use crate::connect;
+use crate::exit::{Refusal, Refuse};
+use crate::screen::span;
+
+/// Longer than connecting, asking and saving.
+const REFRESH_LEASE: Duration = Duration::from_mins(2);
+
+const IMPORT: &str = "\
+The form, of which `oauth2`, `oauth1` or both are needed:
+  {\"id\": \"2244994945\", \"username\": \"acme\",
+   \"oauth2\": {\"client_id\": \"…\", \"client_secret\": \"…\", \"access_token\": \"…\", \"refresh_token\": \"…\",
+              \"expires_in\": 7200, \"scope\": \"tweet.read tweet.write users.read media.write offline.access\"},
+   \"oauth1\": {\"consumer_key\": \"…\", \"consumer_secret\": \"…\", \"access_token\": \"…\", \"access_token_secret\": \"…\"}}
+Importing an account again renews its tokens and lets it go on.";
+
+/// What to do with grants.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Auth {
+    /// Read accounts with their tokens as JSON (one object or an array) from standard input.
+    #[command(after_help = IMPORT)]
+    Import,
+    /// Renew an account's access token now, whether it is old or not.
+    Refresh(One),
+}
+
+/// An account.
+#[derive(Debug, Args)]
+pub(crate) struct One {
+    /// Its handle, with or without `@`.
+    account: String,
+}
+
+impl Auth {
+    pub(crate) async fn run(self, context: Context) -> anyhow::Result<()> {
+        match self {
+            Self::Import => import(&context).await,
+            Self::Refresh(One { account }) => refresh(&context, &account).await,
+        }
+    }
+}
+
+/// What the simulator's `POST /_sim/accounts` answers, too.
+#[derive(Deserialize)]
+struct ImportForm {
+    id: String,
+    username: String,
+    oauth2: Option<OAuth2Form>,
+    oauth1: Option<OAuth1Form>,
+}
+
+#[derive(Deserialize)]
+struct OAuth2Form {
+    client_id: String,
+    client_secret: Option<SecretString>,
+    access_token: SecretString,
+    refresh_token: Option<SecretString>,
+    expires_in: i64,
+    scope: String,
+}
+
+#[derive(Deserialize)]
+struct OAuth1Form {
+    consumer_key: SecretString,
+    consumer_secret: SecretString,
+    access_token: SecretString,
+    access_token_secret: SecretString,
+}
+
+/// Reads one object or an array of them.
+fn forms(text: &str) -> anyhow::Result<Vec<Import>> {
+    let value: serde_json::Value =
+        serde_json::from_str(text).refused("standard input is not JSON")?;
+    let forms: Vec<ImportForm> = if value.is_array() {
+        serde_json::from_value(value)
+    } else {
+        serde_json::from_value(value).map(|one| vec![one])
+    }
+    .refused("standard input is not of the form of `crier auth import --help`")?;
+    let imports: Vec<Import> = forms.into_iter().map(Import::from).collect();
+    if let Some(bare) = imports
+        .iter()
+        .find(|import| import.oauth2.is_none() && import.oauth1.is_none())
+    {
+        return Refusal::new(format!(
+            "the account `{}` has neither `oauth2` nor `oauth1`",
+            bare.handle
+        ))
+        .hint("`crier auth import --help` shows the form")
+        .fail();
+    }
+    Ok(imports)
+}
+
+impl From<ImportForm> for Import {
+    fn from(form: ImportForm) -> Self {
+        Self {
+            x_user_id: form.id,
+            handle: form.username.trim_start_matches('@').to_owned(),
+            oauth2: form.oauth2.map(|tokens| OAuth2Tokens {
+                client_id: tokens.client_id,
+                client_secret: tokens.client_secret,
+                access_token: tokens.access_token,
+                refresh_token: tokens.refresh_token,
+                expires_in_s: tokens.expires_in,
+                scopes: tokens.scope.split_whitespace().map(str::to_owned).collect(),
+            }),
+            oauth1: form.oauth1.map(|tokens| OAuth1Tokens {
+                consumer_key: tokens.consumer_key,
+                consumer_secret: tokens.consumer_secret,
+                access_token: tokens.access_token,
+                access_token_secret: tokens.access_token_secret,
+            }),
+        }
+    }
+}
+
+/// Imports what stands in a text; answers the handles.
+pub(crate) async fn import_text(
+    store: &Store,
+    text: &str,
+) -> anyhow::Result<Vec<crier_store::Account>> {
+    let mut accounts = Vec::new();
+    // All are read before the first is kept.
+    for import in forms(text)? {
+        accounts.push(store.import_account(&import).await?);
+    }
+    Ok(accounts)
+}
+
+async fn import(context: &Context) -> anyhow::Result<()> {
+    let store = connect::ready_store(&context.config).await?;
+    let text = std::io::read_to_string(std::io::stdin()).refused("cannot read standard input")?;
+    let accounts = import_text(&store, &text).await?;
+    let rows: Vec<_> = accounts
+        .iter()
+        .map(|account| json!({"account": account.handle, "status": account.status, "scopes": account.scopes}))
+        .collect();
+    context.screen.rows(
+        &rows,
+        &["account", "status", "scopes"],
+        "nothing to import",
+        |row| {
+            let word = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+            let scopes: Vec<&str> = row["scopes"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(serde_json::Value::as_str)
+                .collect();
+            vec![word("account"), word("status"), scopes.join(" ")]
+        },
+    )
+}
+
+async fn refresh(context: &Context, handle: &str) -> anyhow::Result<()> {
+    let store = connect::ready_store(&context.config).await?;
+    let x = connect::x(&context.config)?;
+    let account = connect::account(&store, handle).await?;
+    let Some(lease) = store
+        .begin_refresh(Uuid::new_v4(), account.id, REFRESH_LEASE)
+        .await?
+    else {
+        return Refusal::new(format!(
+            "another process is refreshing the token of `{}` at this moment",
+            account.handle
+        ))
+        .hint("wait a few seconds and look with `crier accounts show`")
+        .fail();
+    };
+    let tokens = match store.tokens(account.id).await {
+        Ok(tokens) => tokens,
+        Err(error) => {
+            store.abandon_refresh(&lease).await?;
+            return Err(error.into());
+        }
+    };
+    let spendable = tokens.and_then(|tokens| Some((tokens.refresh_token.clone()?, tokens)));
+    let Some((refresh_token, tokens)) = spendable else {
+        store.abandon_refresh(&lease).await?;
+        return Refusal::new(format!("`{}` has no refresh token", account.handle))
+            .hint("log in again with the scope `offline.access` and import the tokens")
+            .fail();
+    };
+    let app = AppCredentials {
+        client_id: tokens.client_id.clone(),
+        client_secret: tokens.client_secret.clone(),
+    };
+    match x.refresh(&app, &refresh_token).await {
+        Ok(reply) => {
+            let rotated = OAuth2Tokens {
+                client_id: tokens.client_id,
+                client_secret: tokens.client_secret,
+                access_token: reply.value.access_token,
+                refresh_token: Some(reply.value.refresh_token.unwrap_or(refresh_token)),
+                expires_in_s: i64::try_from(reply.value.expires_in_s).unwrap_or(i64::MAX),
+                scopes: Vec::new(),
+            };
+            store.finish_refresh(&lease, &rotated).await?;
+            if context.screen.json {
+                return context.screen.object(
+                    &json!({"account": account.handle, "expires_in_s": rotated.expires_in_s}),
+                );
+            }
+            let life = Duration::from_secs(reply.value.expires_in_s).as_secs_f64();
+            context.screen.line(&format!(
+                "the token of {} is new and lasts {}",
+                account.handle,
+                span(life)
+            ));
+            Ok(())
+        }
+        Err(fault) => {
+            store.abandon_refresh(&lease).await?;
+            let verdict = judge(Step::Token, &fault);
+            let words = match &fault {
+                CallFault::NotSent { detail } => format!("the request did not reach X: {detail}"),
+                CallFault::NoAnswer { detail } => {
+                    format!("no trustworthy answer came from X: {detail}")
+                }
+                CallFault::Refused(answer) => format!(
+                    "X refused with {}: {} {}",
+                    answer.status, answer.title, answer.detail
+                ),
+            };
+            let error = Refusal::new(format!(
+                "the token of `{}` was not refreshed: {}",
+                account.handle,
+                words.trim_end()
+            ))
+            .hint(verdict.hint);
+            if verdict.action == Action::PauseAccount || matches!(fault, CallFault::Refused(_)) {
+                return error.fail();
+            }
+            // The network's fault, not the user's.
+            Err(anyhow::anyhow!("{error}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_or_an_array_and_no_account_without_tokens() {
+        let one = r#"{"id":"1","username":"@acme","oauth2":{"client_id":"c","access_token":"a","expires_in":7200,"scope":"tweet.read tweet.write"}}"#;
+        let imports = forms(one).unwrap();
+        assert_eq!(imports[0].handle, "acme");
+        assert_eq!(imports[0].oauth2.as_ref().unwrap().scopes.len(), 2);
+        assert_eq!(forms(&format!("[{one},{one}]")).unwrap().len(), 2);
+        for (text, words) in [
+            ("acme", "not JSON"),
+            (r#"{"username":"acme"}"#, "not of the form"),
+            (r#"{"id":"1","username":"acme"}"#, "neither"),
+        ] {
+            let error = forms(text).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        let error = format!(
+            "{:#}",
+            forms(
+                r#"{"id":"1","username":"a","oauth1":{"access_token":"s3cr3t","consumer_key":7}}"#
+            )
+            .unwrap_err()
+        );
+        assert!(!error.contains("s3cr3t"), "{error}");
+    }
+}

@@ -1,0 +1,264 @@
+//! `crier doctor`: looks whether everything is as it must be.
+//!
+//! **Invariant:** it changes nothing, spends no call of X, goes on after a fault as far as it can, and fails if one thing
+//! is wrong.
+
+mod accounts;
+
+use std::time::Duration;
+
+use clap::Args;
+use crier_store::{SchemaState, Store};
+use serde::Serialize;
+
+use super::Context;
+use crate::config::Config;
+use crate::exit::Refusal;
+use crate::screen::{note, span};
+use crate::{connect, host};
+
+/// Clocks that are further apart than this make tokens look fresh that are not, and resets wrong.
+const MOST_SKEW_S: f64 = 2.0;
+/// Notifications arrive at once, or not at all.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Oldest Postgres that crier's tables work on.
+const OLDEST: u32 = 15;
+
+/// What it takes: nothing.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Looks at the database, its schema and clock, notifications, the key, each account's token and scopes, and the\n\
+    media folder. Exit code 1 if something is wrong; what is only doubtful is marked `doubt`."
+)]
+pub(crate) struct Options {}
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Mark {
+    Ok,
+    Doubt,
+    Wrong,
+}
+
+impl Mark {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Doubt => "doubt",
+            Self::Wrong => "WRONG",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    what: String,
+    result: Mark,
+    detail: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    hint: String,
+}
+
+#[derive(Debug, Default)]
+struct Report(Vec<Check>);
+
+impl Report {
+    fn ok(&mut self, what: &str, detail: impl Into<String>) {
+        self.add(what, Mark::Ok, detail, "");
+    }
+
+    fn add(&mut self, what: &str, result: Mark, detail: impl Into<String>, hint: &str) {
+        self.0.push(Check {
+            what: what.to_owned(),
+            result,
+            detail: detail.into(),
+            hint: hint.to_owned(),
+        });
+    }
+
+    /// Fine, or wrong with a hint.
+    fn must(&mut self, holds: bool, what: &str, detail: impl Into<String>, hint: &str) {
+        let (mark, hint) = if holds {
+            (Mark::Ok, "")
+        } else {
+            (Mark::Wrong, hint)
+        };
+        self.add(what, mark, detail, hint);
+    }
+}
+
+impl Options {
+    pub(crate) async fn run(self, context: Context) -> anyhow::Result<()> {
+        let mut report = Report::default();
+        // The configuration was read before we came here.
+        report.ok("configuration", "can be used");
+        media(&context.config, &mut report);
+        match connect::store(&context.config).await {
+            Ok(store) => database(&context.config, &store, &mut report).await?,
+            Err(error) => report.add(
+                "database",
+                Mark::Wrong,
+                crier_metrics::redact(&format!("{error:#}")).into_owned(),
+                "set DATABASE_URL to a Postgres that runs, such as postgres://crier:password@127.0.0.1:5432/crier",
+            ),
+        }
+        let checks = report.0;
+        context
+            .screen
+            .rows(&checks, &["what", "result", "detail"], "", |check| {
+                vec![
+                    check.what.clone(),
+                    check.result.word().to_owned(),
+                    check.detail.clone(),
+                ]
+            })?;
+        if !context.screen.json {
+            for check in checks.iter().filter(|check| !check.hint.is_empty()) {
+                note(&format!("hint: {}: {}", check.what, check.hint));
+            }
+        }
+        let wrong = checks
+            .iter()
+            .filter(|check| check.result == Mark::Wrong)
+            .count();
+        match wrong {
+            0 => Ok(()),
+            _ => Refusal::new(format!("{wrong} of {} things are wrong", checks.len())).fail(),
+        }
+    }
+}
+
+fn media(config: &Config, report: &mut Report) {
+    let root = &config.media.root;
+    let shown = format!("`{}`", root.display());
+    let hint = "set CRIER__MEDIA__ROOT to the folder that the rows' paths are relative to, and let crier's user read it";
+    match std::fs::read_dir(root) {
+        Ok(_) => report.ok("media folder", shown),
+        // Posts of text need none.
+        Err(error) => report.add(
+            "media folder",
+            Mark::Doubt,
+            format!("{shown}: {error}; posts with media cannot go out"),
+            hint,
+        ),
+    }
+}
+
+async fn database(config: &Config, store: &Store, report: &mut Report) -> anyhow::Result<()> {
+    let before = host::now();
+    let said = match store.diagnosis().await {
+        Ok(said) => said,
+        Err(error) => {
+            report.add(
+                "database",
+                Mark::Wrong,
+                error.to_string(),
+                "is it a Postgres?",
+            );
+            return Ok(());
+        }
+    };
+    let skew = host::skew(before, said.server_time, host::now()).as_seconds_f64();
+    let major: u32 = said
+        .server_version
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect::<String>()
+        .parse()
+        .unwrap_or(0);
+    report.must(
+        major >= OLDEST,
+        "database",
+        format!(
+            "Postgres {}, user {}, {} connections in all",
+            said.server_version, said.user_name, said.max_connections
+        ),
+        "crier needs Postgres 15 or newer",
+    );
+    report.must(
+        said.writable,
+        "database takes writes",
+        if said.writable {
+            "yes"
+        } else {
+            "no, it is a standby"
+        },
+        "name the primary in DATABASE_URL",
+    );
+    report.must(
+        skew.abs() <= MOST_SKEW_S,
+        "clock",
+        format!("the database's is {skew:+.3} s from this machine's"),
+        "set both by NTP: the database's clock decides when a post is due",
+    );
+    notify(store, report).await;
+    match store.schema_state().await? {
+        SchemaState::Current => report.ok("schema", "up to date"),
+        SchemaState::Newer { database, program } => {
+            report.ok(
+                "schema",
+                format!(
+                    "at version {database}, newer than this program's {program}, which works on"
+                ),
+            );
+        }
+        SchemaState::Older { database, program } => {
+            report.add(
+                "schema",
+                Mark::Wrong,
+                format!("at version {database}, this program needs {program}"),
+                "run `crier migrate`",
+            );
+            return Ok(());
+        }
+    }
+    let shift = store.clock_shift_s().await?;
+    report.must(
+        shift == 0.0,
+        "crier.clock",
+        if shift == 0.0 {
+            "is not moved".to_owned()
+        } else {
+            format!("is moved by {}", span(shift))
+        },
+        "it is for tests: update crier.clock set shift = '0'",
+    );
+    let missing = store.missing_roles().await?;
+    if missing.is_empty() {
+        report.ok("roles", "crier_writer and crier_reader are there");
+    } else {
+        report.add(
+            "roles",
+            Mark::Doubt,
+            format!("{} missing", missing.join(" and ")),
+            "create them as a superuser if people shall insert with their rights only",
+        );
+    }
+    if store.leader_held().await? {
+        report.ok("scheduler", "one leads");
+    } else {
+        report.add(
+            "scheduler",
+            Mark::Doubt,
+            "none leads at this moment",
+            "start `crier run` or `crier scheduler`",
+        );
+    }
+    accounts::accounts(config, store, report).await
+}
+
+async fn notify(store: &Store, report: &mut Report) {
+    let hint = "a pooler in transaction mode loses notifications: connect to Postgres itself, or set scheduler.notify to false";
+    match store.notify_works(PATIENCE).await {
+        Ok(true) => report.ok("notifications", "arrive"),
+        Ok(false) => report.add(
+            "notifications",
+            Mark::Doubt,
+            "do not arrive; work is found by polling, a little later",
+            hint,
+        ),
+        Err(error) => report.add("notifications", Mark::Doubt, error.to_string(), hint),
+    }
+}

@@ -1,0 +1,238 @@
+//! `crier run`, `scheduler`, `worker`, `exporter`: the roles, each with the pages of the exporter.
+//!
+//! **Invariant:** when one role ends by itself, all end and the process fails; on a signal nothing new is begun, and what
+//! is in flight is waited for, but not for ever.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::Args;
+use crier_metrics::{Health, Metrics};
+use crier_scheduler::Scheduler;
+use crier_store::Store;
+use crier_worker::Worker;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::Context;
+use crate::connect;
+use crate::embedded::home::Home;
+use crate::exit::{Refusal, Refuse};
+use crate::gather::Database;
+use crate::lifecycle::{Stop, stop_on_signals};
+use crate::screen::note;
+
+/// A loop that has not come round for this long is stalled.
+const STALLED: Duration = Duration::from_mins(1);
+/// How often kept numbers are added up where nobody scrapes.
+const FOLD: Duration = Duration::from_secs(5);
+
+/// What `crier run` takes.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Any number may run against one Postgres. SIGTERM or Ctrl-C ends what is in flight and stops; the second\n\
+    one stops at once."
+)]
+pub(crate) struct Options {
+    /// Bring a private Postgres along, kept in `database.embedded_folder`.
+    #[arg(long)]
+    embedded: bool,
+}
+
+impl Options {
+    pub(crate) async fn run(self, mut context: Context) -> anyhow::Result<()> {
+        if !self.embedded {
+            return roles(context, Roles::BOTH).await;
+        }
+        if context.config.database.url.is_some() || context.config.database.url_file.is_some() {
+            return Refusal::new("a database is configured already")
+                .hint("leave out --embedded to use it, or unset DATABASE_URL")
+                .fail();
+        }
+        // From here on signals stop us, and so the server: it is stopped on every way out.
+        let stop = stop_on_signals()?;
+        let home = Home::open(&context.config, &stop.soft).await?;
+        home.adopt_into(&mut context.config);
+        connect::store(&context.config).await?.migrate().await?;
+        note(&format!(
+            "a private Postgres runs in `{}`; for other commands: . {}",
+            home.folder().display(),
+            home.environment_file().display()
+        ));
+        let done = serve(&context, Roles::BOTH, &stop).await;
+        home.close().await;
+        done
+    }
+}
+
+/// Which roles this process plays.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Roles {
+    scheduler: bool,
+    worker: bool,
+}
+
+impl Roles {
+    /// The exporter alone.
+    pub(crate) const NONE: Self = Self {
+        scheduler: false,
+        worker: false,
+    };
+    /// The scheduler.
+    pub(crate) const SCHEDULER: Self = Self {
+        scheduler: true,
+        worker: false,
+    };
+    /// The worker.
+    pub(crate) const WORKER: Self = Self {
+        scheduler: false,
+        worker: true,
+    };
+    /// Both.
+    pub(crate) const BOTH: Self = Self {
+        scheduler: true,
+        worker: true,
+    };
+}
+
+/// Runs the roles asked for until a signal.
+pub(crate) async fn roles(context: Context, roles: Roles) -> anyhow::Result<()> {
+    let stop = stop_on_signals()?;
+    serve(&context, roles, &stop).await
+}
+
+async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<()> {
+    let config = &context.config;
+    let store = connect::ready_store(config).await?;
+    let (metrics, health) = (Metrics::new(env!("CARGO_PKG_VERSION")), Health::new());
+    let listener = tokio::net::TcpListener::bind(config.exporter.listen)
+        .await
+        .refused(format!(
+            "the exporter cannot listen on {}: set CRIER__EXPORTER__LISTEN",
+            config.exporter.listen
+        ))?;
+    let address = listener.local_addr()?;
+    let mut tasks = JoinSet::new();
+    if roles.scheduler {
+        let scheduler = Scheduler {
+            store: store.clone(),
+            metrics: metrics.clone(),
+            id: Uuid::new_v4(),
+            options: config.scheduler.options(&config.media),
+        };
+        let beat = health.register("scheduler", STALLED);
+        tasks.spawn(named("scheduler", scheduler.run(beat, stop.soft.clone())));
+        tasks.spawn(named("totals", fold(store.clone(), stop.soft.clone())));
+    }
+    if roles.worker {
+        // A worker without a key would fail each job for it.
+        if connect::key(config)?.is_none() {
+            return Err(crier_store::StoreError::NoKey.into());
+        }
+        let worker = Worker {
+            store: store.clone(),
+            x: connect::x(config)?,
+            metrics: metrics.clone(),
+            id: Uuid::new_v4(),
+            options: config.worker.options(&config.media),
+            chance: rand::random::<f64>,
+        };
+        let beat = health.register("worker", STALLED);
+        tasks.spawn(named("worker", worker.run(beat, stop.soft.clone())));
+    }
+    let database = Arc::new(Database {
+        store: store.clone(),
+        metrics: metrics.clone(),
+    });
+    let exporter = crier_metrics::exporter::serve(
+        listener,
+        metrics,
+        Some(database.clone()),
+        Some(database),
+        health,
+        stop.soft.clone(),
+    );
+    tasks.spawn(async move {
+        exporter.await?;
+        Ok("exporter")
+    });
+    tracing::info!(scheduler = roles.scheduler, worker = roles.worker, %address, "crier runs");
+    let pages = format!("http://{address}/metrics");
+    if context.screen.json {
+        context
+            .screen
+            .object(&serde_json::json!({"metrics": pages}))?;
+    } else {
+        context.screen.line(&pages);
+    }
+    let ended = supervise(
+        &mut tasks,
+        stop,
+        Duration::from_secs(config.worker.stop_grace_s),
+    )
+    .await;
+    store.close().await;
+    ended?;
+    tracing::info!("crier has stopped");
+    Ok(())
+}
+
+async fn named(name: &'static str, role: impl Future<Output = ()>) -> anyhow::Result<&'static str> {
+    role.await;
+    Ok(name)
+}
+
+/// Waits for a signal, then for the roles; a role that ends before is a failure of all.
+async fn supervise(
+    tasks: &mut JoinSet<anyhow::Result<&'static str>>,
+    stop: &Stop,
+    grace: Duration,
+) -> anyhow::Result<()> {
+    let mut failure = None;
+    let first = tokio::select! {
+        () = stop.soft.cancelled() => None,
+        ended = tasks.join_next() => ended,
+    };
+    if let Some(ended) = first
+        && !stop.soft.is_cancelled()
+    {
+        failure = Some(match ended {
+            Ok(Ok(name)) => anyhow::anyhow!("the {name} ended although nobody told it to"),
+            Ok(Err(error)) => error,
+            Err(crash) => anyhow::Error::new(crash).context("a role crashed"),
+        });
+        stop.soft.cancel();
+    }
+    let waited = tokio::select! {
+        () = stop.hard.cancelled() => "told twice to stop",
+        () = tokio::time::sleep(grace) => "out of time",
+        () = async { while tasks.join_next().await.is_some() {} } => "",
+    };
+    tasks.abort_all();
+    match (failure, waited) {
+        (Some(failure), _) => Err(failure),
+        (None, "") => Ok(()),
+        (None, why) => bail!(
+            "{why}: what was in flight was left behind; its leases run out and other workers take over"
+        ),
+    }
+}
+
+/// Adds the kept numbers up now and then, so that they do not pile up where nobody scrapes.
+async fn fold(store: Store, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        match store.fold_totals().await {
+            Ok(_) => {}
+            Err(error) => tracing::warn!(
+                code = error.code(),
+                "the kept numbers could not be added up, trying again: {error}"
+            ),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(FOLD) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}

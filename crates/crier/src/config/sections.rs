@@ -1,0 +1,369 @@
+//! Every setting, its unit and its default. The comments here are what `crier config schema` and docs/CONFIG.md show.
+//!
+//! **Invariant:** a number's name ends in its unit; a setting has one default, given here and nowhere else; no secret
+//! is printed by `Debug` or by `crier config dump`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Environment;
+use crate::exit::Refuse;
+
+/// Settings of crier. Each can be set in the file or as a variable: `worker.concurrency` is `CRIER__WORKER__CONCURRENCY`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// The Postgres that holds everything.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) database: Database,
+    /// Where X is, and how long to wait for it.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) x: X,
+    /// The key that seals tokens.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) secrets: Secrets,
+    /// Files of posts.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) media: Media,
+    /// What publishes.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) worker: Worker,
+    /// What makes due rows claimable.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) scheduler: Scheduler,
+    /// Pages for Prometheus and for whoever supervises the process.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) exporter: Exporter,
+    /// Lines on stderr.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) log: Log,
+    /// What the environment says beside settings.
+    #[serde(skip)]
+    pub(crate) environment: Environment,
+}
+
+/// The Postgres that holds everything.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Database {
+    /// Address, `postgres://user:password@host:port/database`. `DATABASE_URL` sets it too.
+    #[schemars(with = "Option<String>")]
+    #[serde(serialize_with = "masked_address")]
+    pub(crate) url: Option<SecretString>,
+    /// File that holds the address.
+    pub(crate) url_file: Option<PathBuf>,
+    /// Connections of this process.
+    pub(crate) max_connections: u32,
+    /// Longest wait for a free connection, in seconds.
+    pub(crate) acquire_timeout_s: u64,
+    /// Folder of the private Postgres of `crier run --embedded`.
+    pub(crate) embedded_folder: PathBuf,
+    /// User that runs the private Postgres when crier is started by root, which Postgres refuses.
+    pub(crate) embedded_user: String,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            url: None,
+            url_file: None,
+            max_connections: 10,
+            acquire_timeout_s: 10,
+            embedded_folder: ".crier".into(),
+            embedded_user: "nobody".into(),
+        }
+    }
+}
+
+/// Where X is, and how long to wait for it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct X {
+    /// Base of the API; `http://127.0.0.1:8090` for `crier sim`. Plain http goes to this machine only.
+    pub(crate) base_url: String,
+    /// Base of the token endpoint, if it is another.
+    pub(crate) token_base_url: Option<String>,
+    /// Longest time for a connection, in seconds.
+    pub(crate) connect_timeout_s: u64,
+    /// Longest time for one call, in seconds.
+    pub(crate) timeout_s: u64,
+    /// Longest time for one segment of an upload, in seconds.
+    pub(crate) upload_timeout_s: u64,
+    /// How segments travel; X has refused multipart for days at a time.
+    pub(crate) media_encoding: MediaEncoding,
+}
+
+/// How segments travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum MediaEncoding {
+    /// `multipart/form-data`.
+    #[default]
+    Multipart,
+    /// JSON with base64, a third larger.
+    Json,
+}
+
+impl Default for X {
+    fn default() -> Self {
+        Self {
+            base_url: "https://api.x.com".into(),
+            token_base_url: None,
+            connect_timeout_s: 10,
+            timeout_s: 30,
+            upload_timeout_s: 120,
+            media_encoding: MediaEncoding::Multipart,
+        }
+    }
+}
+
+impl X {
+    /// How to call X.
+    pub(crate) fn config(&self) -> anyhow::Result<crier_x::XConfig> {
+        let base = |name: &str, text: &str| {
+            url::Url::parse(text).refused(format!("`x.{name}` is `{text}`, which is no address"))
+        };
+        let api = base("base_url", &self.base_url)?;
+        let token = match &self.token_base_url {
+            Some(text) => base("token_base_url", text)?,
+            None => api.clone(),
+        };
+        let mut config = crier_x::XConfig::new(api, token);
+        config.connect_timeout = Duration::from_secs(self.connect_timeout_s);
+        config.timeout = Duration::from_secs(self.timeout_s);
+        config.upload_timeout = Duration::from_secs(self.upload_timeout_s);
+        config.media_encoding = match self.media_encoding {
+            MediaEncoding::Multipart => crier_x::MediaEncoding::Multipart,
+            MediaEncoding::Json => crier_x::MediaEncoding::Json,
+        };
+        Ok(config)
+    }
+}
+
+/// The key that seals tokens.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Secrets {
+    /// 32 bytes in base64; `openssl rand -base64 32` makes them. Tokens sealed with it open with no other.
+    #[schemars(with = "Option<String>")]
+    #[serde(serialize_with = "masked")]
+    pub(crate) key: Option<SecretString>,
+    /// File that holds the key.
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+/// Files of posts.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Media {
+    /// Folder that `path` in the media column is relative to; nothing outside of it is read.
+    pub(crate) root: PathBuf,
+    /// Files uploaded at once by this process.
+    pub(crate) uploads: u16,
+    /// Bytes of a segment; after a 413 crier halves it by itself.
+    pub(crate) segment_bytes: u32,
+    /// Files are uploaded so long before their post is due, in seconds; X keeps them for a day.
+    pub(crate) lead_s: u64,
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Self {
+            root: "media".into(),
+            uploads: 4,
+            segment_bytes: 1024 * 1024,
+            lead_s: 1_800,
+        }
+    }
+}
+
+/// What publishes.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Worker {
+    /// Accounts served at once.
+    pub(crate) concurrency: u16,
+    /// How long a worker holds a job before another may take it, in seconds; longer than a call to X.
+    pub(crate) lease_s: u64,
+    /// Longest sleep when nothing is due, in milliseconds.
+    pub(crate) poll_ms: u64,
+    /// Whether to listen for notifications of Postgres; polling finds the work either way.
+    pub(crate) notify: bool,
+    /// When a post whose answer was lost is first looked for on X, in seconds.
+    pub(crate) first_look_s: u64,
+    /// Waits after each look that found nothing, in seconds; after one look more the post is held to be absent. Short
+    /// waits risk posting twice: shorten them against a simulator only.
+    pub(crate) look_waits_s: [u64; 4],
+    /// Access tokens are refreshed so long before they end, in seconds.
+    pub(crate) refresh_ahead_s: u64,
+    /// How long a stop waits for what is in flight, in seconds; what still runs then is taken up by others.
+    pub(crate) stop_grace_s: u64,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self {
+            concurrency: 16,
+            lease_s: 90,
+            poll_ms: 500,
+            notify: true,
+            first_look_s: 15,
+            look_waits_s: [15, 30, 60, 120],
+            refresh_ahead_s: 300,
+            stop_grace_s: 25,
+        }
+    }
+}
+
+impl Worker {
+    /// Settings of the pool.
+    pub(crate) fn options(&self, media: &Media) -> crier_worker::WorkerOptions {
+        crier_worker::WorkerOptions {
+            concurrency: self.concurrency,
+            lease: Duration::from_secs(self.lease_s),
+            poll: Duration::from_millis(self.poll_ms),
+            notify: self.notify,
+            first_look: Duration::from_secs(self.first_look_s),
+            look_waits: self.look_waits_s.map(Duration::from_secs),
+            uploads: media.uploads,
+            media_root: media.root.clone(),
+            segment_bytes: media.segment_bytes,
+            lead: Duration::from_secs(media.lead_s),
+            refresh_ahead: Duration::from_secs(self.refresh_ahead_s),
+        }
+    }
+}
+
+/// What makes due rows claimable.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Scheduler {
+    /// Longest sleep between two looks, in milliseconds.
+    pub(crate) poll_ms: u64,
+    /// How long leadership holds, in seconds; another scheduler takes over after it.
+    pub(crate) leader_ttl_s: u64,
+    /// Whether to listen for notifications of Postgres and to send them; polling does the work either way.
+    pub(crate) notify: bool,
+    /// Whether to warn of what X does not let self-serve apps do: quotes, replies to strangers, two cashtags.
+    pub(crate) self_serve: bool,
+    /// Whether the media folder is there where the scheduler runs, so that it looks at files early.
+    pub(crate) check_media: bool,
+    /// When old rows are removed and partitions made: six fields of cron, second first, UTC.
+    pub(crate) retention_cron: String,
+    /// When lanes are swept for lost wake-ups: six fields of cron, second first, UTC.
+    pub(crate) sweep_cron: String,
+    /// Ended jobs are kept for so many days, to whole months; `null` is for ever.
+    pub(crate) history_days: Option<u32>,
+    /// The ledger of ended jobs is kept for so many days; `null` is for ever.
+    pub(crate) attempts_days: Option<u32>,
+    /// What is known of uploads of ended jobs is kept for so many days.
+    pub(crate) uploads_days: u32,
+    /// Processes not seen any more and limit windows that ended are kept for so many days.
+    pub(crate) workers_days: u32,
+}
+
+impl Default for Scheduler {
+    fn default() -> Self {
+        Self {
+            poll_ms: 1_000,
+            leader_ttl_s: 5,
+            notify: true,
+            self_serve: true,
+            check_media: true,
+            retention_cron: "0 17 3 * * *".into(),
+            sweep_cron: "30 * * * * *".into(),
+            history_days: None,
+            attempts_days: Some(90),
+            uploads_days: 2,
+            workers_days: 7,
+        }
+    }
+}
+
+impl Scheduler {
+    /// Settings of the loop.
+    pub(crate) fn options(&self, media: &Media) -> crier_scheduler::SchedulerOptions {
+        crier_scheduler::SchedulerOptions {
+            poll: Duration::from_millis(self.poll_ms),
+            leader_ttl: Duration::from_secs(self.leader_ttl_s),
+            notify: self.notify,
+            lead: Duration::from_secs(media.lead_s),
+            self_serve: self.self_serve,
+            media: self.check_media.then(|| {
+                let probe: Arc<dyn crier_scheduler::MediaProbe> =
+                    Arc::new(crate::probe::Folder(media.root.clone()));
+                probe
+            }),
+            housekeeping: crier_scheduler::Housekeeping {
+                retention_cron: self.retention_cron.clone(),
+                sweep_cron: self.sweep_cron.clone(),
+                history_days: self.history_days,
+                attempts_days: self.attempts_days,
+                uploads_days: self.uploads_days,
+                workers_days: self.workers_days,
+            },
+        }
+    }
+}
+
+/// Pages for Prometheus and for whoever supervises the process.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Exporter {
+    /// Address of `/metrics`, `/healthz` and `/readyz`; port 0 takes a free one.
+    #[schemars(with = "String")]
+    pub(crate) listen: SocketAddr,
+}
+
+impl Default for Exporter {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 9187).into(),
+        }
+    }
+}
+
+/// Lines on stderr.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    /// What is logged: a level, or levels by module such as `info,crier_worker=debug`.
+    pub(crate) filter: String,
+    /// One JSON object a line.
+    pub(crate) json: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            filter: "info".into(),
+            json: false,
+        }
+    }
+}
+
+/// A section whose lines are all comments is null, which stands for its defaults.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
+}
+
+#[expect(clippy::ref_option, reason = "the form that serde calls")]
+fn masked<S: Serializer>(value: &Option<SecretString>, out: S) -> Result<S::Ok, S::Error> {
+    value.as_ref().map(|_| "<hidden>").serialize(out)
+}
+
+#[expect(clippy::ref_option, reason = "the form that serde calls")]
+fn masked_address<S: Serializer>(value: &Option<SecretString>, out: S) -> Result<S::Ok, S::Error> {
+    let address = value
+        .as_ref()
+        .map(|url| crier_metrics::redact(url.expose_secret()).into_owned());
+    address.serialize(out)
+}

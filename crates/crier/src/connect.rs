@@ -1,0 +1,80 @@
+//! The way to the database and to X, by the configuration.
+//!
+//! **Invariant:** no role starts on a schema that is older than the program.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use crier_store::{SchemaState, SealKey, Store, StoreOptions};
+use crier_x::XClient;
+
+use crate::config::{Config, secret};
+use crate::exit::{Refusal, Refuse};
+
+/// The database.
+pub(crate) async fn store(config: &Config) -> anyhow::Result<Store> {
+    let url = secret(
+        "database.url",
+        config.database.url.as_ref(),
+        config.database.url_file.as_deref(),
+    )?;
+    let Some(url) = url else {
+        return Refusal::new("no database is configured")
+            .hint("set DATABASE_URL, such as postgres://crier:password@127.0.0.1:5432/crier; without a Postgres, `crier run --embedded` brings one")
+            .fail();
+    };
+    let options = StoreOptions {
+        url,
+        max_connections: config.database.max_connections,
+        acquire_timeout: Duration::from_secs(config.database.acquire_timeout_s),
+        application_name: "crier".into(),
+    };
+    Ok(Store::connect(&options, key(config)?).await?)
+}
+
+/// The key that seals tokens, if one is configured.
+pub(crate) fn key(config: &Config) -> anyhow::Result<Option<SealKey>> {
+    let text = secret(
+        "secrets.key",
+        config.secrets.key.as_ref(),
+        config.secrets.key_file.as_deref(),
+    )?;
+    text.map(|text| SealKey::from_base64(&text))
+        .transpose()
+        .refused("`secrets.key` cannot be used")
+}
+
+/// The database, with the schema that this program needs.
+pub(crate) async fn ready_store(config: &Config) -> anyhow::Result<Store> {
+    let store = store(config).await?;
+    if let SchemaState::Older { database, program } = store.schema_state().await? {
+        return Refusal::new(format!(
+            "the schema is at version {database}, this program needs {program}"
+        ))
+        .hint("run `crier migrate`")
+        .fail();
+    }
+    Ok(store)
+}
+
+/// X.
+pub(crate) fn x(config: &Config) -> anyhow::Result<XClient> {
+    XClient::new(config.x.config()?).refused("X cannot be called as configured")
+}
+
+/// An account by its handle.
+pub(crate) async fn account(store: &Store, handle: &str) -> anyhow::Result<crier_store::Account> {
+    let found = store
+        .account(handle)
+        .await
+        .context("cannot read the accounts")?;
+    match found {
+        Some(account) => Ok(account),
+        None => Refusal::new(format!(
+            "the account `{}` is not known to crier",
+            handle.trim_start_matches('@')
+        ))
+        .hint("`crier accounts list` shows the known ones, `crier auth import` adds one")
+        .fail(),
+    }
+}

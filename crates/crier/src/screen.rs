@@ -1,0 +1,174 @@
+//! What goes to stdout: tables for people, JSON for programs; and notes to stderr.
+//!
+//! **Invariant:** stdout carries data only; a reader that stops early (`| head`) is no error.
+
+use std::io::{IsTerminal, Write};
+
+use chrono::{DateTime, Utc};
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+/// Columns when stdout is no terminal: nothing is cut or wrapped for a file.
+const WIDE: u16 = 250;
+
+/// Where data goes, and in which form.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Screen {
+    /// JSON, one object a line.
+    pub(crate) json: bool,
+}
+
+impl Screen {
+    /// For this process.
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// One line of data.
+    #[expect(
+        clippy::unused_self,
+        reason = "only who was given the screen writes to it"
+    )]
+    pub(crate) fn line(self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        // A closed pipe means that nobody reads on: there is nobody to tell.
+        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    }
+
+    /// One JSON object.
+    pub(crate) fn object(self, value: &impl Serialize) -> anyhow::Result<()> {
+        self.line(&serde_json::to_string(value)?);
+        Ok(())
+    }
+
+    /// Rows as JSON lines, or as a table of what `cells` makes of each; `none` says so when there are none.
+    pub(crate) fn rows<T: Serialize>(
+        self,
+        rows: &[T],
+        head: &[&str],
+        none: &str,
+        cells: impl Fn(&T) -> Vec<String>,
+    ) -> anyhow::Result<()> {
+        if self.json {
+            return rows.iter().try_for_each(|row| self.object(row));
+        }
+        if rows.is_empty() {
+            note(none);
+            return Ok(());
+        }
+        self.table(head, rows.iter().map(cells));
+        Ok(())
+    }
+
+    /// A table.
+    pub(crate) fn table(self, head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+        let mut table = Table::new();
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(width())
+            .set_header(head.iter().map(|word| word.to_uppercase()));
+        table.add_rows(rows);
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        for line in table.lines() {
+            self.line(line.trim_end());
+        }
+    }
+}
+
+fn width() -> u16 {
+    if !std::io::stdout().is_terminal() {
+        return WIDE;
+    }
+    terminal_size::terminal_size_of(std::io::stdout()).map_or(WIDE, |(width, _)| width.0)
+}
+
+/// A note for people, on stderr.
+#[expect(clippy::print_stderr, reason = "notes go to stderr")]
+pub(crate) fn note(text: &str) {
+    eprintln!("{}", crier_metrics::redact(text));
+}
+
+/// An instant, to the second.
+pub(crate) fn instant(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+/// An instant, or nothing.
+pub(crate) fn maybe(at: Option<DateTime<Utc>>) -> String {
+    at.map(instant).unwrap_or_default()
+}
+
+/// The first line of a text, cut to so many characters.
+pub(crate) fn short(text: &str, most: usize) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let cut = line.chars().count() > most || text.lines().count() > 1;
+    let mut short: String = line.chars().take(most).collect();
+    if cut {
+        short.push('…');
+    }
+    short
+}
+
+/// A span of seconds for people: `45 s`, `12 min`, `3 h`, `5 d`.
+pub(crate) fn span(seconds: f64) -> String {
+    let size = seconds.abs();
+    let (divisor, unit) = if size < 120.0 {
+        (1.0, "s")
+    } else if size < 7_200.0 {
+        (60.0, "min")
+    } else if size < 172_800.0 {
+        (3_600.0, "h")
+    } else {
+        (86_400.0, "d")
+    };
+    format!("{:.0} {unit}", seconds / divisor)
+}
+
+/// Code and words of a column `error` or `warning`.
+pub(crate) fn reason(fault: Option<&serde_json::Value>) -> String {
+    let Some(fault) = fault.filter(|fault| !fault.is_null()) else {
+        return String::new();
+    };
+    let word = |key: &str| {
+        fault
+            .get(key)
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default()
+    };
+    let title = match word("title") {
+        "" => word("detail"),
+        title => title,
+    };
+    match (word("code"), title) {
+        ("", title) => title.to_owned(),
+        (code, "") => code.to_owned(),
+        (code, title) => format!("{code}: {title}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_and_texts_are_short() {
+        assert_eq!(
+            [0.4, 119.0, -90.0, 600.0, 7_300.0, 864_000.0].map(span),
+            ["0 s", "119 s", "-90 s", "10 min", "2 h", "10 d"]
+        );
+        assert_eq!(short("one\ntwo", 10), "one…");
+        assert_eq!(short("äöüß", 3), "äöü…");
+        assert_eq!(short("äöü", 3), "äöü");
+    }
+
+    #[test]
+    fn a_reason_is_code_and_title() {
+        let fault =
+            serde_json::json!({"code": "file_missing", "title": "", "detail": "no `a.png`"});
+        assert_eq!(reason(Some(&fault)), "file_missing: no `a.png`");
+        assert_eq!(reason(Some(&serde_json::Value::Null)), "");
+    }
+}

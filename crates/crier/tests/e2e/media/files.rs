@@ -1,0 +1,72 @@
+//! Files that X would take, in a folder that goes with its test.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
+
+use crate::support::{Role, Stage};
+
+/// A folder of files for one test.
+pub(super) struct Files(PathBuf);
+
+impl Files {
+    pub(super) fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("crier-media-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// Writes a file, and answers its SHA-256.
+    pub(super) fn put(&self, name: &str, content: &[u8]) -> String {
+        std::fs::write(self.0.join(name), content).unwrap();
+        Sha256::digest(content)
+            .iter()
+            .fold(String::new(), |mut hex, byte| {
+                write!(hex, "{byte:02x}").unwrap();
+                hex
+            })
+    }
+
+    pub(super) fn start(&self, stage: &Stage, role: &str) -> Role {
+        stage.start_with(role, &[("CRIER__MEDIA__ROOT", self.0.to_str().unwrap())])
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(super) fn png(bytes: usize) -> Vec<u8> {
+    let mut file = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
+    file.extend([0, 0, 2, 0x80, 0, 0, 1, 0xE0]);
+    fill(file, bytes)
+}
+
+/// Ten seconds of film by its index, and of that many bytes.
+pub(super) fn mp4(bytes: usize) -> Vec<u8> {
+    let mut header = vec![0; 12];
+    header.extend(1_000_u32.to_be_bytes());
+    header.extend(10_000_u32.to_be_bytes());
+    let moov = boxed(b"moov", &boxed(b"mvhd", &header));
+    let ftyp = boxed(b"ftyp", b"isom\0\0\0\0");
+    let data = fill(Vec::new(), bytes - ftyp.len() - moov.len() - 8);
+    [ftyp, boxed(b"mdat", &data), moov].concat()
+}
+
+fn boxed(kind: &[u8], content: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(content.len() + 8).unwrap();
+    [&length.to_be_bytes()[..], kind, content].concat()
+}
+
+/// Bytes that differ from place to place, so that no segment passes for another.
+fn fill(mut file: Vec<u8>, bytes: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    while file.len() < bytes {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        file.push(state.to_be_bytes()[0]);
+    }
+    file
+}
