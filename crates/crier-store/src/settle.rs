@@ -86,7 +86,8 @@ impl Store {
         .bind(lease.subject)
         .bind(revision)
         .fetch_optional(&mut *tx)
-        .await?;
+        .await
+        .map_err(|error| in_other_hands(lease.subject, error))?;
         let number = number.ok_or(StoreError::JobChanged { job: lease.subject })?;
         let attempt: i64 = sqlx::query_scalar(
             "-- begin_sending
@@ -225,6 +226,16 @@ impl Store {
     }
 }
 
+/// Somebody ended the job while its row was waited for (40001: the row moved to its final partition), or holds it in an
+/// open transaction (55P03: no lock in time). Nothing was sent: the job is claimed anew.
+fn in_other_hands(job: i64, error: sqlx::Error) -> StoreError {
+    let error = StoreError::from(error);
+    match error.sqlstate().as_deref() {
+        Some("40001" | "55P03") => StoreError::JobChanged { job },
+        Some(_) | None => error,
+    }
+}
+
 /// Closes the ledger's row of this attempt, or writes one for an attempt that ended before anything was sent.
 async fn finish_attempt(
     tx: &mut sqlx::PgConnection,
@@ -307,9 +318,20 @@ pub(crate) async fn publish(
     )
     .bind(job)
     .bind(post_id)
-    .fetch_optional(tx)
+    .fetch_optional(&mut *tx)
     .await?;
-    times.ok_or(StoreError::JobChanged { job })
+    let times = times.ok_or(StoreError::JobChanged { job })?;
+    // A thread goes on at once rather than at the scheduler's next look.
+    sqlx::query(
+        "-- publish
+        select pg_notify('crier_scheduler', '')
+         where current_setting('crier.notify', true) is distinct from 'off'
+           and exists (select 1 from crier.jobs_open w where w.after = $1)",
+    )
+    .bind(job)
+    .execute(tx)
+    .await?;
+    Ok(times)
 }
 
 fn taken(error: sqlx::Error, post_id: &str) -> StoreError {

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use backon::{ExponentialBuilder, Retryable};
 use chrono::{DateTime, Utc};
 use crier_core::answer::{CallFault, Endpoint};
 use crier_core::limit::Window;
@@ -22,45 +23,72 @@ use crate::token::NoToken;
 const SKEW_ALLOWANCE: Duration = Duration::from_secs(5);
 /// How long to wait for another process that is refreshing the token.
 const BUSY_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(2);
+/// How long a job rests that the database kept from being sent.
+const GIVE_BACK_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(2);
+/// Refusals with a fresh token before the account is paused: X has had outages of hours that looked so (x-api.md 1.6).
+const REFUSED_FRESH_TOKENS: u32 = 3;
+
+/// Why an attempt broke off.
+struct Stopped {
+    error: StoreError,
+    /// Whether a create call may have been carried out.
+    sent: bool,
+}
+
+impl From<StoreError> for Stopped {
+    fn from(error: StoreError) -> Self {
+        Self { error, sent: false }
+    }
+}
 
 impl Worker {
     /// Does one claimed job and settles it.
     pub(crate) async fn attempt(&self, job: &Claimed) {
         let (settlement, windows) = match self.publish(job).await {
             Ok(done) => done,
-            Err(StoreError::JobChanged { .. }) => {
-                let why = plain_why(
-                    "job_changed",
-                    "the job was edited, paused or cancelled meanwhile",
-                    "publish",
-                    "nothing to do",
-                );
-                (
-                    Settlement::Snoozed {
-                        until: None,
-                        why: Why {
-                            error: Value::Null,
-                            ..why
-                        },
-                    },
-                    Vec::new(),
-                )
-            }
-            Err(error) => {
-                self.metrics.db_error("attempt");
-                self.metrics.lease_lost();
-                tracing::warn!(
-                    job = job.lease.subject,
-                    code = error.code(),
-                    "the attempt was dropped: {error}"
-                );
-                return;
-            }
+            Err(Stopped { error, sent }) => match self.give_back(job, &error, sent).await {
+                Some(settlement) => (settlement, Vec::new()),
+                None => return,
+            },
         };
         self.settle(job, &settlement, &windows).await;
     }
 
-    async fn publish(&self, job: &Claimed) -> Result<(Settlement, Vec<Window>), StoreError> {
+    /// What becomes of a job whose attempt the database stopped: back to its lane if surely nothing was sent. Otherwise
+    /// nothing is written: the lease runs out, and the job is looked up before anything else.
+    async fn give_back(&self, job: &Claimed, error: &StoreError, sent: bool) -> Option<Settlement> {
+        let lost = matches!(error, StoreError::LeaseLost { .. });
+        let changed = matches!(error, StoreError::JobChanged { .. });
+        if !changed {
+            self.metrics.db_error("attempt");
+            tracing::warn!(
+                job = job.lease.subject,
+                code = error.code(),
+                sent,
+                "the attempt was broken off: {error}"
+            );
+        }
+        if lost {
+            self.metrics.lease_lost();
+        }
+        if lost || sent {
+            return None;
+        }
+        let until = if changed {
+            None
+        } else {
+            let now = self.store.now().await.ok();
+            now.map(|now| now + GIVE_BACK_WAIT)
+        };
+        let why = Why {
+            code: error.code().to_owned(),
+            http_status: None,
+            error: Value::Null,
+        };
+        Some(Settlement::Snoozed { until, why })
+    }
+
+    async fn publish(&self, job: &Claimed) -> Result<(Settlement, Vec<Window>), Stopped> {
         let none = Vec::new();
         let options = match parse_options(&job.options) {
             Ok(options) => options,
@@ -111,10 +139,10 @@ impl Worker {
                 .is_empty()
             {
                 // After a 401 nothing was done and the intent stands, but refreshing may have used the lease up.
-                return Err(StoreError::LeaseLost {
+                return Err(Stopped::from(StoreError::LeaseLost {
                     kind: "publish",
                     subject: job.lease.subject,
-                });
+                }));
             }
             let begin = Instant::now();
             let answer = self.x.create_post(&auth, &body).await;
@@ -143,10 +171,11 @@ impl Worker {
                         CallFault::Refused(answer) => answer.windows.clone(),
                         CallFault::NotSent { .. } | CallFault::NoAnswer { .. } => none,
                     };
-                    return Ok((
-                        self.outcome(job, &fault, verdict, Step::Publish).await?,
-                        windows,
-                    ));
+                    let outcome = self.outcome(job, &fault, verdict, Step::Publish).await;
+                    return match outcome {
+                        Ok(settlement) => Ok((settlement, windows)),
+                        Err(error) => Err(Stopped { error, sent: true }),
+                    };
                 }
             }
         }
@@ -197,6 +226,12 @@ impl Worker {
             }
             Action::PauseApp => {
                 self.store.pause_app(job.lease.account, &why.error).await?;
+                Settlement::Snoozed { until: None, why }
+            }
+            Action::RefreshToken if attempt >= REFUSED_FRESH_TOKENS => {
+                self.store
+                    .pause_account(job.lease.account, "needs_login", &why.error)
+                    .await?;
                 Settlement::Snoozed { until: None, why }
             }
             Action::Retry | Action::RetrySlowly | Action::RefreshToken => {
@@ -268,6 +303,25 @@ impl Worker {
         }
     }
 
+    /// Writes the outcome, again and again for some seconds: a restart of the database must not turn a post whose id is
+    /// known into one that has to be looked up. If an earlier write did commit, the lease is gone and nothing changes.
+    async fn write_outcome(
+        &self,
+        job: &Claimed,
+        windows: &[Window],
+        settlement: &Settlement,
+    ) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, StoreError> {
+        (|| self.store.settle(&job.lease, windows, settlement))
+            .retry(
+                ExponentialBuilder::default()
+                    .with_min_delay(Duration::from_millis(100))
+                    .with_max_delay(Duration::from_secs(2))
+                    .with_max_times(12),
+            )
+            .when(|error| matches!(error, StoreError::Database(_) | StoreError::Connect(_)))
+            .await
+    }
+
     async fn settle(&self, job: &Claimed, settlement: &Settlement, windows: &[Window]) {
         let (end, code) = match settlement {
             Settlement::Published { .. } => (AttemptEnd::Published, None),
@@ -276,7 +330,7 @@ impl Worker {
             Settlement::Failed(why) => (AttemptEnd::Failed, Some(&why.code)),
             Settlement::Unknown { why, .. } => (AttemptEnd::Unknown, Some(&why.code)),
         };
-        match self.store.settle(&job.lease, windows, settlement).await {
+        match self.write_outcome(job, windows, settlement).await {
             Ok(times) => {
                 self.metrics.attempt_ended(end, code.map(String::as_str));
                 if let Some((run_at, published_at)) = times {

@@ -389,3 +389,31 @@ async fn a_lease_that_was_renewed_at_the_last_moment_is_not_taken_back() {
         .unwrap();
     db.drop().await;
 }
+
+#[tokio::test]
+async fn a_cancel_that_commits_while_sending_waits_for_the_row_wins() {
+    let db = Db::new().await;
+    db.account("acme", 1).await;
+    db.sql("insert into crier.jobs (account, text) values ('acme', 'regret')")
+        .await;
+    let job = db.claim(Uuid::new_v4()).await.remove(0);
+    let store = db.store.clone();
+    let person = tokio::spawn(async move {
+        store
+            .run_script("select crier.cancel(1); select pg_sleep(0.6)")
+            .await
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let result = db
+        .store
+        .begin_sending(&job.lease, job.revision, TTL / 3, &[])
+        .await;
+    assert!(
+        matches!(result, Err(StoreError::JobChanged { .. })),
+        "{result:?}"
+    );
+    person.await.unwrap().unwrap();
+    assert_eq!(db.state(1).await, "cancelled");
+    assert_eq!(db.store.ledger(1).await.unwrap(), []);
+    db.drop().await;
+}

@@ -269,3 +269,32 @@ async fn crier_writer_inserts_reads_and_cancels_and_nothing_else() {
     db.sql("set local role crier_reader; select * from crier.jobs; select * from crier.attempts; select client_id from crier.apps").await;
     db.drop().await;
 }
+
+#[tokio::test]
+async fn jobs_are_changed_at_read_committed_only() {
+    let db = Db::new().await;
+    db.account("acme", 1).await;
+    db.sql("insert into crier.jobs (account, text) values ('acme', 'x')")
+        .await;
+    for change in [
+        "select crier.cancel(1)",
+        "update crier.jobs set text = 'y' where id = 1",
+    ] {
+        for level in ["repeatable read", "serializable"] {
+            let (message, hint) = db
+                .refused(&format!(
+                    "set transaction isolation level {level}; {change}"
+                ))
+                .await;
+            assert!(message.contains("isolation level"), "{message}");
+            assert!(hint.contains("READ COMMITTED"), "{hint}");
+        }
+        db.sql(&format!(
+            "set transaction isolation level read committed; {change}; select 1"
+        ))
+        .await;
+        db.sql("select crier.retry(id) from crier.jobs where state = 'cancelled'")
+            .await;
+    }
+    db.drop().await;
+}

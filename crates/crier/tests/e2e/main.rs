@@ -165,3 +165,49 @@ async fn an_old_token_is_refreshed_once_by_two_workers() {
     }
     stage.done().await;
 }
+
+#[tokio::test]
+async fn sigterm_under_load_leaves_nothing_half_done() {
+    let slow = json!({"route": "POST /2/tweets", "kind": "slow", "delay_ms": 150, "times": 1000});
+    let stage = Stage::new(&json!({"faults": [slow]})).await;
+    for account in ["a", "b", "c", "d"] {
+        stage.account(account).await;
+    }
+    let scheduler = stage.start("scheduler");
+    let (first, second) = (stage.start("worker"), stage.start("worker"));
+    stage
+        .sql(
+            "insert into crier.jobs (account, text)
+             select chr(97 + n % 4), 'post ' || n from generate_series(1, 60) n",
+        )
+        .await;
+    let some = "select (select count(*) from crier.posts) > 8 as done";
+    stage.until(some, SOON).await;
+    // It answers only when the process has ended by itself.
+    first.stop().await;
+    let left = stage
+        .rows("select id from crier.attempts where outcome is null and worker not in (select worker from crier.leases)")
+        .await;
+    assert_eq!(
+        left,
+        [json!(null); 0],
+        "every attempt it made has its outcome"
+    );
+    let all = "select bool_and(state = 'published') as done from crier.jobs";
+    stage.until(all, Duration::from_secs(40)).await;
+    let jobs = stage
+        .rows("select count(*) as n, max(attempts) as attempts, max(crashes) as crashes from crier.jobs")
+        .await;
+    assert_eq!(jobs, [json!({"n": 60, "attempts": 1, "crashes": 0})]);
+    let posts = stage.sim("GET", "/_sim/posts", "").await;
+    let texts: std::collections::BTreeSet<_> = posts
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|post| post["text"].as_str().unwrap())
+        .collect();
+    assert_eq!((texts.len(), posts.as_array().unwrap().len()), (60, 60));
+    second.stop().await;
+    scheduler.stop().await;
+    stage.done().await;
+}

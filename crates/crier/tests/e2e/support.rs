@@ -28,7 +28,7 @@ pub(crate) struct Role {
 impl Role {
     /// SIGTERM; the process must end by itself, in time and well.
     pub(crate) async fn stop(mut self) {
-        let pid = self.child.id().unwrap().to_string();
+        let pid = self.id().to_string();
         assert!(
             Command::new("kill")
                 .args(["-TERM", &pid])
@@ -46,6 +46,11 @@ impl Role {
 }
 
 impl Role {
+    /// Number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     /// SIGKILL: nothing is said and nothing is finished.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
