@@ -11,20 +11,22 @@ use crate::commands::{accounts, auth, config, demo, doctor, jobs, migrate, post,
 
 const AFTER: &str = "\
 Exit codes: 0 done, 1 your input or a refusal, 2 the command line, 3 unexpected.
-Data goes to stdout, all else to stderr. The database is named by DATABASE_URL; every setting of the
-configuration file is a variable too: worker.concurrency is CRIER__WORKER__CONCURRENCY.
+Data goes to stdout, all else to stderr.
+
+The database is named by DATABASE_URL. Every setting of the configuration file is a variable too:
+worker.concurrency is CRIER__WORKER__CONCURRENCY.
 
 First steps: `crier demo` shows everything on this machine; the README has the first real post.";
 
 /// Publishes posts to X, on time, from rows of a Postgres table.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = AFTER, propagate_version = true)]
+#[command(version, after_help = AFTER)]
 pub(crate) struct Cli {
     /// Configuration in YAML; the environment (`CRIER__SECTION__KEY`) goes before it.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
     pub(crate) config: Option<PathBuf>,
     /// Data as JSON, one object a line.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Everywhere")]
     pub(crate) json: bool,
     /// What to do.
     #[command(subcommand)]

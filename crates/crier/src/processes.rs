@@ -92,7 +92,7 @@ impl Nursery {
         let mut command = match &self.setpriv {
             Some(setpriv) => {
                 let mut command = Command::new(setpriv);
-                command.args(["--pdeathsig", "TERM"]).arg(&self.program);
+                command.args(["--pdeathsig", "KILL"]).arg(&self.program);
                 command
             }
             None => Command::new(&self.program),

@@ -2,14 +2,11 @@
 //!
 //! **Invariant:** stdout carries data only; a reader that stops early (`| head`) is no error.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 use chrono::{DateTime, Utc};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
-
-/// Columns when stdout is no terminal: nothing is cut or wrapped for a file.
-const WIDE: u16 = 250;
 
 /// Where data goes, and in which form.
 #[derive(Debug, Clone, Copy)]
@@ -60,29 +57,37 @@ impl Screen {
         Ok(())
     }
 
-    /// A table.
+    /// A table with a heading.
     pub(crate) fn table(self, head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
         let mut table = Table::new();
-        table
-            .load_style(presets::NOTHING)
-            .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_width(width())
-            .set_header(head.iter().map(|word| word.to_uppercase()));
+        table.set_header(head.iter().map(|word| word.to_uppercase()));
         table.add_rows(rows);
+        self.draw(table);
+    }
+
+    /// Names and values, a pair a line.
+    pub(crate) fn facts(self, facts: impl Iterator<Item = Vec<String>>) {
+        let mut table = Table::new();
+        table.add_rows(facts);
+        self.draw(table);
+    }
+
+    fn draw(self, mut table: Table) {
+        table.load_style(presets::NOTHING);
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
         }
+        // Whoever reads a file or a pipe wants a row to be a line.
+        match terminal_size::terminal_size_of(std::io::stdout()) {
+            Some((width, _)) => table
+                .set_content_arrangement(ContentArrangement::Dynamic)
+                .set_width(width.0),
+            None => table.set_content_arrangement(ContentArrangement::Disabled),
+        };
         for line in table.lines() {
             self.line(line.trim_end());
         }
     }
-}
-
-fn width() -> u16 {
-    if !std::io::stdout().is_terminal() {
-        return WIDE;
-    }
-    terminal_size::terminal_size_of(std::io::stdout()).map_or(WIDE, |(width, _)| width.0)
 }
 
 /// A note for people, on stderr.
@@ -115,11 +120,11 @@ pub(crate) fn short(text: &str, most: usize) -> String {
 /// A span of seconds for people: `45 s`, `12 min`, `3 h`, `5 d`.
 pub(crate) fn span(seconds: f64) -> String {
     let size = seconds.abs();
-    let (divisor, unit) = if size < 120.0 {
+    let (divisor, unit) = if size < 90.0 {
         (1.0, "s")
-    } else if size < 7_200.0 {
+    } else if size < 5_400.0 {
         (60.0, "min")
-    } else if size < 172_800.0 {
+    } else if size < 129_600.0 {
         (3_600.0, "h")
     } else {
         (86_400.0, "d")
@@ -127,7 +132,7 @@ pub(crate) fn span(seconds: f64) -> String {
     format!("{:.0} {unit}", seconds / divisor)
 }
 
-/// Code and words of a column `error` or `warning`.
+/// Code and words, in short, of a column `error` or `warning`.
 pub(crate) fn reason(fault: Option<&serde_json::Value>) -> String {
     let Some(fault) = fault.filter(|fault| !fault.is_null()) else {
         return String::new();
@@ -138,14 +143,15 @@ pub(crate) fn reason(fault: Option<&serde_json::Value>) -> String {
             .and_then(serde_json::Value::as_str)
             .unwrap_or_default()
     };
-    let title = match word("title") {
-        "" => word("detail"),
-        title => title,
+    // The title says less: `Forbidden`.
+    let words = match word("detail") {
+        "" => word("title"),
+        detail => detail,
     };
-    match (word("code"), title) {
-        ("", title) => title.to_owned(),
+    match (word("code"), words) {
+        ("", words) => words.to_owned(),
         (code, "") => code.to_owned(),
-        (code, title) => format!("{code}: {title}"),
+        (code, words) => format!("{code}: {words}"),
     }
 }
 
@@ -156,8 +162,8 @@ mod tests {
     #[test]
     fn spans_and_texts_are_short() {
         assert_eq!(
-            [0.4, 119.0, -90.0, 600.0, 7_300.0, 864_000.0].map(span),
-            ["0 s", "119 s", "-90 s", "10 min", "2 h", "10 d"]
+            [0.4, 89.0, -90.0, 600.0, 7_199.0, 864_000.0].map(span),
+            ["0 s", "89 s", "-2 min", "10 min", "2 h", "10 d"]
         );
         assert_eq!(short("one\ntwo", 10), "one…");
         assert_eq!(short("äöüß", 3), "äöü…");
@@ -165,10 +171,11 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_code_and_title() {
-        let fault =
-            serde_json::json!({"code": "file_missing", "title": "", "detail": "no `a.png`"});
-        assert_eq!(reason(Some(&fault)), "file_missing: no `a.png`");
+    fn a_reason_is_code_and_particulars() {
+        let mut fault = serde_json::json!({"code": "media_missing", "title": "a file is not there", "detail": "no `a.png`"});
+        assert_eq!(reason(Some(&fault)), "media_missing: no `a.png`");
+        fault["detail"] = "".into();
+        assert_eq!(reason(Some(&fault)), "media_missing: a file is not there");
         assert_eq!(reason(Some(&serde_json::Value::Null)), "");
     }
 }

@@ -58,7 +58,7 @@ impl Accounts {
                         shown["limits"] = Value::Array(windows.clone());
                         screen.object(&shown)?;
                     } else {
-                        screen.table(&["account", &row.account], lines(row, &windows).into_iter());
+                        screen.facts(lines(row, &windows).into_iter());
                     }
                 }
                 Ok(())
@@ -162,6 +162,7 @@ fn lines(row: &AccountRow, windows: &[Value]) -> Vec<Vec<String>> {
         hint.unwrap_or_default().to_owned()
     };
     let mut lines = vec![
+        ("account", row.account.clone()),
         ("status", status(row)),
         ("reason", why(row)),
         (

@@ -25,9 +25,11 @@ const REFRESH_LEASE: Duration = Duration::from_mins(2);
 const IMPORT: &str = "\
 The form, of which `oauth2`, `oauth1` or both are needed:
   {\"id\": \"2244994945\", \"username\": \"acme\",
-   \"oauth2\": {\"client_id\": \"…\", \"client_secret\": \"…\", \"access_token\": \"…\", \"refresh_token\": \"…\",
-              \"expires_in\": 7200, \"scope\": \"tweet.read tweet.write users.read media.write offline.access\"},
-   \"oauth1\": {\"consumer_key\": \"…\", \"consumer_secret\": \"…\", \"access_token\": \"…\", \"access_token_secret\": \"…\"}}
+   \"oauth2\": {\"client_id\": \"…\", \"client_secret\": \"…\", \"access_token\": \"…\",
+     \"refresh_token\": \"…\", \"expires_in\": 7200,
+     \"scope\": \"tweet.read tweet.write users.read media.write offline.access\"},
+   \"oauth1\": {\"consumer_key\": \"…\", \"consumer_secret\": \"…\",
+     \"access_token\": \"…\", \"access_token_secret\": \"…\"}}
 Importing an account again renews its tokens and lets it go on.";
 
 /// What to do with grants.

@@ -10,9 +10,10 @@ use crate::exit::Refuse;
 use crate::screen::note;
 
 const AFTER: &str = "\
-Starts a private Postgres, a simulator of X, a scheduler, two workers and an exporter, each a process of its own, inserts
-demo/campaign.sql, and compares what the simulator has at the end with what the rows asked for. Takes half a minute, needs
-PostgreSQL's server programs (`apt-get install postgresql`), and leaves nothing behind.
+Starts a private Postgres, a simulator of X, a scheduler, two workers and an exporter, each a process of its own; \
+inserts demo/campaign.sql; compares what the simulator has at the end with what the rows asked for. Takes half a \
+minute, needs PostgreSQL's server programs (`apt-get install postgresql`), leaves nothing behind.
+
 Exit code 0 only if every post is there, once, whole and in order.";
 
 /// What it takes.

@@ -27,8 +27,7 @@ const OLDEST: u32 = 15;
 /// What it takes: nothing.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Looks at the database, its schema and clock, notifications, the key, each account's token and scopes, and the\n\
-    media folder. Exit code 1 if something is wrong; what is only doubtful is marked `doubt`."
+    after_help = "Looks at the database, its schema and clock, notifications, the key, each account's token and scopes, and the media folder. Exit code 1 if something is wrong; what is only doubtful is marked `doubt`."
 )]
 pub(crate) struct Options {}
 
@@ -125,7 +124,11 @@ impl Options {
             .count();
         match wrong {
             0 => Ok(()),
-            _ => Refusal::new(format!("{wrong} of {} things are wrong", checks.len())).fail(),
+            _ => Refusal::new(format!(
+                "{wrong} of {} checks found something wrong",
+                checks.len()
+            ))
+            .fail(),
         }
     }
 }

@@ -108,7 +108,7 @@ impl Jobs {
                 if screen.json {
                     return screen.object(&job);
                 }
-                screen.table(&["job", &id.to_string()], lines(&job).into_iter());
+                screen.facts(lines(&job).into_iter());
                 Ok(())
             }
             Self::Why(One { id }) => {
@@ -134,7 +134,11 @@ impl Jobs {
                 )?;
                 if !screen.json {
                     for (name, word) in [("error", "now"), ("warning", "warning")] {
-                        if let Some(fault) = job.get(name).filter(|fault| !fault.is_null()) {
+                        let told = rows.last().and_then(|row| row.answer.as_ref());
+                        if let Some(fault) = job
+                            .get(name)
+                            .filter(|fault| !fault.is_null() && Some(*fault) != told)
+                        {
                             crate::screen::note(&format!("{word}: {}", full(fault)));
                         }
                     }
@@ -272,22 +276,26 @@ fn attempt(row: &LedgerRow) -> Vec<String> {
     ]
 }
 
-/// Every word of a fault.
+/// Every word of a fault: code, title, detail, hint.
 fn full(fault: &Value) -> String {
     let word = |key: &str| fault[key].as_str().unwrap_or_default();
-    let mut text = reason(Some(fault));
-    if !word("detail").is_empty() && word("title") != word("detail") && !word("title").is_empty() {
-        text = format!("{text}: {}", word("detail"));
+    let mut said: Vec<&str> = Vec::new();
+    for words in [word("code"), word("title"), word("detail")] {
+        // X often gives the same words twice.
+        if !words.is_empty() && !said.contains(&words) {
+            said.push(words);
+        }
     }
-    if !word("hint").is_empty() {
-        text = format!("{text}; {}", word("hint"));
+    match word("hint") {
+        "" => said.join(": "),
+        hint => format!("{}; {hint}", said.join(": ")),
     }
-    text
 }
 
 /// Columns of a job in the order in which people ask for them; empty and internal ones are left out.
 fn lines(job: &Value) -> Vec<Vec<String>> {
-    const COLUMNS: [&str; 21] = [
+    const COLUMNS: [&str; 22] = [
+        "id",
         "state",
         "account",
         "text",
@@ -343,12 +351,12 @@ mod tests {
 
     #[test]
     fn a_job_is_shown_without_what_is_empty() {
-        let job = json!({"state": "failed", "text": "hi", "media": [], "options": {}, "post_id": null, "account_id": 7,
+        let job = json!({"id": 1, "state": "failed", "text": "hi", "media": [], "options": {}, "post_id": null, "account_id": 7,
             "error": {"code": "c", "title": "t"}, "attempts": 1});
         let names: Vec<_> = lines(&job)
             .into_iter()
             .map(|mut line| line.remove(0))
             .collect();
-        assert_eq!(names, ["state", "text", "error", "attempts"]);
+        assert_eq!(names, ["id", "state", "text", "error", "attempts"]);
     }
 }

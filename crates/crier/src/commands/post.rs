@@ -21,7 +21,7 @@ Examples:
 #[command(after_help = AFTER)]
 pub(crate) struct Options {
     /// Text of the post.
-    #[arg(default_value = "")]
+    #[arg(default_value = "", hide_default_value = true)]
     text: String,
     /// Who posts it, with or without `@`.
     #[arg(long)]
@@ -29,7 +29,7 @@ pub(crate) struct Options {
     /// When, as Postgres reads it; now if left out.
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
-    /// A file in the media folder, or an https address; up to four.
+    /// A file in the media folder; up to four.
     #[arg(long, value_name = "FILE")]
     media: Vec<String>,
     /// Description of the media for those who do not see it; as often as --media, in the same order.
@@ -50,8 +50,12 @@ pub(crate) struct Options {
     /// Later than that it is not posted, such as '30 minutes'.
     #[arg(long, value_name = "INTERVAL")]
     max_lateness: Option<String>,
-    /// Other fields of POST /2/tweets as JSON, such as '{"nullcast": true}'.
-    #[arg(long = "options", value_name = "JSON")]
+    /// Other fields of the post.
+    #[arg(
+        long = "options",
+        value_name = "JSON",
+        help = "Other fields of POST /2/tweets as JSON, such as '{\"reply_settings\": \"following\"}'"
+    )]
     fields: Option<String>,
     /// Wait until it is published, and fail if it is not.
     #[arg(long)]

@@ -32,8 +32,7 @@ const FOLD: Duration = Duration::from_secs(5);
 /// What `crier run` takes.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Any number may run against one Postgres. SIGTERM or Ctrl-C ends what is in flight and stops; the second\n\
-    one stops at once."
+    after_help = "Any number may run against one Postgres. SIGTERM or Ctrl-C lets what is in flight end; the second one does not wait for it."
 )]
 pub(crate) struct Options {
     /// Bring a private Postgres along, kept in `database.embedded_folder`.

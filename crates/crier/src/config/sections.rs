@@ -342,7 +342,8 @@ pub(crate) struct Log {
 impl Default for Log {
     fn default() -> Self {
         Self {
-            filter: "info".into(),
+            // The alarm clock tells of its own start and end.
+            filter: "info,tokio_cron_scheduler=warn".into(),
             json: false,
         }
     }

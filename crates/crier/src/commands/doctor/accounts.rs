@@ -70,7 +70,7 @@ fn account(row: &AccountRow, renewable: &Result<bool, String>, report: &mut Repo
         report.add(
             &what,
             Mark::Wrong,
-            format!("{} {why}", row.status).trim_end(),
+            format!("{}: {why}", row.status).trim_end_matches(": "),
             hint,
         );
     }
