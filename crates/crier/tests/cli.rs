@@ -29,7 +29,11 @@ struct Said {
 
 /// The binary, with nothing of the caller's environment but what is given.
 fn command(words: &[&str], variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_crier"));
+    bare(env!("CARGO_BIN_EXE_crier"), words, variables)
+}
+
+fn bare(program: &str, words: &[&str], variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(program);
     command
         .args(words)
         .env_clear()
@@ -38,8 +42,10 @@ fn command(words: &[&str], variables: &[(&str, &str)]) -> Command {
     command
 }
 
+/// Runs a command that ends by itself; one that does not within a minute ends with code 124.
 fn crier_with(words: &[&str], variables: &[(&str, &str)], input: &str) -> Said {
-    let mut child = command(words, variables)
+    let words = [&["60", env!("CARGO_BIN_EXE_crier")], words].concat();
+    let mut child = bare("timeout", &words, variables)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
