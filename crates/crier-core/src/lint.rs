@@ -129,12 +129,15 @@ fn media_faults(media: &[MediaFact]) -> Vec<Fault> {
                 "leave `subtitles` out",
             )));
         }
-        // A file may be written anew before the post is due, so its size is no last word.
-        faults.extend(
-            fact.bytes
-                .and_then(|bytes| check_size(category, bytes).err())
-                .map(|f| at(f).passing()),
-        );
+        let size = fact
+            .bytes
+            .and_then(|bytes| check_size(category, bytes).err())
+            .map(at);
+        // A file of no bytes is about to be written; one that is too large does not shrink by itself.
+        faults.extend(size.map(|fault| match fact.bytes {
+            Some(0) => fault.passing(),
+            Some(_) | None => fault,
+        }));
     }
     let known: Vec<MediaCategory> = media
         .iter()

@@ -96,8 +96,9 @@ fn media_is_judged_as_far_as_it_is_known() {
     assert_eq!(of(&[unseen; 5]), is("media_mix", true));
     assert_eq!(
         of(&[fact(MediaKind::Png, 6_000_000)]),
-        is("media_too_large", false)
+        is("media_too_large", true)
     );
+    assert_eq!(of(&[fact(MediaKind::Png, 0)]), is("media_empty", false));
     assert_eq!(of(&[fact(MediaKind::Gif, 6_000_000)]), []);
     assert_eq!(of(&[as_image]), is("media_category", true));
     assert_eq!(of(&[spoken]), is("media_subtitles", true));

@@ -314,3 +314,42 @@ async fn a_signal_for_a_lane_in_flight_waits_for_its_release() {
     );
     db.drop().await;
 }
+
+/// Any backlog of one account goes out by priority, then time, then number.
+#[tokio::test]
+async fn any_backlog_is_served_in_its_order() {
+    let db = Db::new().await;
+    let worker = Uuid::new_v4();
+    for seed in 1..=6_i64 {
+        let handle = format!("a{seed}");
+        db.account(&handle, u32::try_from(seed).unwrap()).await;
+        // Few priorities and few instants, so that every rule has ties to break.
+        db.sql(&format!(
+            "select setseed({seed} / 10.0);
+             insert into crier.jobs (account, text, priority, run_at)
+             select '{handle}', 'x', floor(random() * 4)::int - 1, crier.now() - floor(random() * 5) * interval '1 minute'
+               from generate_series(1, 25)"
+        ))
+        .await;
+        let expected: Vec<i64> = db
+            .store
+            .select_json(&format!(
+                "select id from crier.jobs where account = '{handle}' order by priority desc, run_at, id"
+            ))
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| row["id"].as_i64().unwrap())
+            .collect();
+        let mut served = Vec::new();
+        while let Some(job) = db.claim(worker).await.first() {
+            served.push(job.lease.subject);
+            let done = Settlement::Published {
+                post_id: job.lease.subject.to_string(),
+            };
+            db.store.settle(&job.lease, &[], &done).await.unwrap();
+        }
+        assert_eq!(served, expected, "seed {seed}");
+    }
+    db.drop().await;
+}

@@ -388,3 +388,38 @@ async fn ids_that_ran_out_before_the_post_are_made_anew_not_left_out() {
     crier.stop().await;
     stage.done().await;
 }
+
+#[tokio::test]
+async fn a_file_too_large_for_its_kind_fails_its_job_alone_within_seconds() {
+    let files = Files::new();
+    files.put("huge.png", &png(5 * 1024 * 1024 + 1));
+    files.put("fine.png", &png(5 * 1024 * 1024));
+    let stage = Stage::new(&json!({})).await;
+    stage.account("acme").await;
+    let crier = files.start(&stage, "run");
+    stage
+        .sql(
+            r#"insert into crier.jobs (account, text, run_at, media) values
+                 ('acme', 'huge', crier.now() + interval '1 day', '[{"path": "huge.png"}]'),
+                 ('acme', 'fine', crier.now() + interval '1 day', '[{"path": "fine.png"}]')"#,
+        )
+        .await;
+    stage
+        .until(
+            "select state = 'failed' as done from crier.jobs where id = 1",
+            Duration::from_secs(8),
+        )
+        .await;
+    let jobs = stage
+        .rows("select state, error->>'code' as code, warning from crier.jobs order by id")
+        .await;
+    assert_eq!(
+        jobs,
+        [
+            json!({"state": "failed", "code": "media_too_large", "warning": null}),
+            json!({"state": "scheduled", "code": null, "warning": null}),
+        ]
+    );
+    crier.stop().await;
+    stage.done().await;
+}
