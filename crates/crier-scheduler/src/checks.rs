@@ -49,7 +49,16 @@ fn fact(item: &MediaItem, probe: Option<&dyn MediaProbe>) -> (MediaFact, Option<
         bytes: None,
         has_subtitles: !item.subtitles.is_empty(),
     };
-    let (Some(path), Some(probe)) = (&item.path, probe) else {
+    let Some(path) = &item.path else {
+        let fault = Fault::new(
+            "media_url_unsupported",
+            "media from a `url` cannot be fetched yet",
+            "this version of crier uploads files of the media folder only",
+            "put the file into the media folder and give its `path`",
+        );
+        return (unseen, Some(fault.at_step("media")));
+    };
+    let Some(probe) = probe else {
         return (unseen, None);
     };
     match probe.probe(path) {
@@ -77,11 +86,13 @@ fn fact(item: &MediaItem, probe: Option<&dyn MediaProbe>) -> (MediaFact, Option<
 /// All faults of a row.
 fn faults(draft: &CheckDraft, probe: Option<&dyn MediaProbe>, self_serve: bool) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let options = parse_options(&draft.options).unwrap_or_else(|fault| {
+    let options = draft.options.as_ref().map_err(Clone::clone);
+    let options = options.and_then(parse_options).unwrap_or_else(|fault| {
         faults.push(fault);
         crier_core::options::PostOptions::default()
     });
-    let items = parse_media(&draft.media).unwrap_or_else(|fault| {
+    let items = draft.media.as_ref().map_err(Clone::clone);
+    let items = items.and_then(parse_media).unwrap_or_else(|fault| {
         faults.push(fault);
         Vec::new()
     });
@@ -231,8 +242,8 @@ mod tests {
         CheckDraft {
             revision: 0,
             text: "good morning".into(),
-            media: json!([]),
-            options: json!({}),
+            media: Ok(json!([])),
+            options: Ok(json!({})),
             run_at: DateTime::<Utc>::UNIX_EPOCH,
             due_in_s: 3600,
             follows: false,
@@ -262,11 +273,11 @@ mod tests {
     #[test]
     fn what_cannot_mend_itself_fails_and_what_may_warns() {
         let media = |paths: &[&str]| CheckDraft {
-            media: paths
+            media: Ok(paths
                 .iter()
                 .map(|p| json!({"path": p}))
                 .collect::<Vec<_>>()
-                .into(),
+                .into()),
             ..draft()
         };
         let failed = [
@@ -279,13 +290,30 @@ mod tests {
             ),
             (
                 CheckDraft {
-                    options: json!({"poll": {"options": ["a", "b"], "duration_minutes": "ten"}}),
+                    options: Ok(
+                        json!({"poll": {"options": ["a", "b"], "duration_minutes": "ten"}}),
+                    ),
                     ..draft()
                 },
                 "options_invalid",
             ),
+            (
+                CheckDraft {
+                    media: Err(Fault::new("media_invalid", "unreadable", "", "")),
+                    ..draft()
+                },
+                "media_invalid",
+            ),
             (media(&["a.jpg", "a.mp4"]), "media_mix"),
             (media(&["../a.jpg"]), "path_unsafe"),
+            (media(&["huge.jpg"]), "media_too_large"),
+            (
+                CheckDraft {
+                    media: Ok(json!([{"url": "https://example.com/a.jpg"}])),
+                    ..draft()
+                },
+                "media_url_unsupported",
+            ),
         ];
         for (draft, expected) in failed {
             let finding = look(&draft);
@@ -328,10 +356,6 @@ mod tests {
                 "{finding:?}"
             );
         }
-        assert!(matches!(
-            look(&media(&["huge.jpg"])),
-            Finding::Warn { again: Some(_), .. }
-        ));
         for fine in [draft(), media(&["a.jpg", "a.jpg"]), media(&["a.mp4"])] {
             assert_eq!(look(&fine), Finding::Fine);
         }
@@ -363,7 +387,7 @@ mod tests {
             assert_eq!(again(look(&draft)), expected, "{due_in_s}");
         }
         let quote = CheckDraft {
-            options: json!({"quote_tweet_id": "1"}),
+            options: Ok(json!({"quote_tweet_id": "1"})),
             ..draft()
         };
         assert_eq!(again(look(&quote)), None, "only an edit mends it");
@@ -374,7 +398,7 @@ mod tests {
     fn all_faults_of_the_gravest_kind_are_told_at_once() {
         let draft = CheckDraft {
             text: "x".repeat(300),
-            media: json!([{"path": "a.jpg"}, {"path": "a.mp4"}, {"path": "none.jpg"}]),
+            media: Ok(json!([{"path": "a.jpg"}, {"path": "a.mp4"}, {"path": "none.jpg"}])),
             ..draft()
         };
         let Finding::Fail(error) = look(&draft) else {

@@ -1,8 +1,12 @@
 //! What a leader does in one round, step by step.
 //!
 //! **Invariant:** a step that fails is counted and said, and the steps after it are done all the same; no step takes an
-//! unbounded bite.
+//! unbounded bite. That holds for a step that panics, too: nobody else would do the others.
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crier_core::fault::Fault;
@@ -55,12 +59,23 @@ impl Scheduler {
         work: impl Future<Output = Result<bool, StoreError>>,
     ) -> bool {
         let begin = Instant::now();
-        let done = work.await;
+        let done = or_panic(work).await;
         self.metrics.scheduler_step(name, begin.elapsed());
-        done.unwrap_or_else(|error| {
-            self.complain(name, &error);
-            false
-        })
+        match done {
+            Ok(Ok(more)) => more,
+            Ok(Err(error)) => {
+                self.complain(name, &error);
+                false
+            }
+            Err(panic) => {
+                self.metrics.db_error("panic");
+                tracing::error!(
+                    step = name,
+                    "the scheduler broke down in a step and goes on without it until the next round: {panic}"
+                );
+                false
+            }
+        }
     }
 
     async fn signals(&self) -> Result<bool, StoreError> {
@@ -204,7 +219,10 @@ impl Scheduler {
     async fn settle(&self, findings: &[(&Check, Finding)]) -> Result<(), StoreError> {
         for (check, finding) in findings {
             let has_media = match &check.draft {
-                Some(draft) => draft.media.as_array().is_some_and(|m| !m.is_empty()),
+                Some(draft) => draft
+                    .media
+                    .as_ref()
+                    .is_ok_and(|media| media.as_array().is_some_and(|m| !m.is_empty())),
                 None => false,
             };
             if check.has_uploads || (has_media && !matches!(finding, Finding::Fail(_))) {
@@ -252,6 +270,22 @@ impl Scheduler {
         self.store.sweep_uploads(self.options.lead, BATCH).await?;
         Ok(false)
     }
+}
+
+/// The answer of `work`, or the words with which it panicked; its transaction is rolled back then.
+async fn or_panic<T>(work: impl Future<Output = T>) -> Result<T, String> {
+    let mut work = pin!(work);
+    poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic
+                .downcast::<String>()
+                .map(|words| *words)
+                .or_else(|panic| panic.downcast::<&str>().map(|words| (*words).to_owned()))
+                .unwrap_or_default())),
+        },
+    )
+    .await
 }
 
 fn column(fault: &Fault) -> Value {

@@ -292,6 +292,39 @@ async fn recurring_posts_are_made_ahead_edited_at_once_and_say_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn a_step_that_panics_is_counted_and_the_steps_after_it_are_done() {
+    let db = Db::new().await;
+    // No trigger bounds this column, since nobody but the owner writes it: reading it overflows.
+    db.sql(
+        "insert into crier.recurring (name, account, cron, template) values ('r', 'acme', '0 9 * * *', '{\"text\": \"x\"}');
+         update crier.recurring set created_at = '280000-01-01'",
+    )
+    .await;
+    let running = db.start(quick());
+    for round in 1..=3 {
+        db.sql("insert into crier.jobs (account, text) values ('acme', repeat('x', 281)), ('acme', 'fine')")
+            .await;
+        db.until(&format!(
+            "select count(*) = {round} from crier.jobs where state = 'failed'"
+        ))
+        .await;
+    }
+    let page = running.metrics.render(Instant::now());
+    assert!(
+        page.contains("crier_db_errors_total{operation=\"panic\"}"),
+        "{page}"
+    );
+    assert!(running.shows("crier_scheduler_leader 1"));
+    // Mended, and the recurring post is made.
+    db.sql("update crier.recurring set created_at = crier.now()")
+        .await;
+    db.until("select count(*) = 1 from crier.jobs where recurring_id = 1")
+        .await;
+    running.stop().await;
+    db.drop().await;
+}
+
+#[tokio::test]
 async fn one_leads_and_another_takes_over_whatever_the_notifications_do() {
     let db = Db::new().await;
     let silent = || SchedulerOptions {

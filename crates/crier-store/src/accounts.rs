@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use crate::lease::open_lanes;
 use crate::{SealKey, Store, StoreError};
 
 /// Tokens of OAuth 2.0 with the app they belong to.
@@ -133,10 +134,18 @@ const ACCOUNT: &str = "id, x_user_id, handle, app_id, status, scopes, text_limit
 
 impl Store {
     /// Adds or renews an account and its credentials in one commit, and opens its lane again: jobs that waited for a
-    /// login go on by themselves.
+    /// login go on by themselves. What a person or X has stopped stays stopped, and so does what a limit holds back.
     pub async fn import_account(&self, import: &Import) -> Result<Account, StoreError> {
         let key = self.key()?.clone();
         let mut tx = self.pool.begin().await?;
+        // The lane before the app and the account, as everywhere. A lane that is made meanwhile knows of no older state.
+        sqlx::query(
+            "-- import_account
+            select 1 from crier.lanes l join crier.accounts a on a.id = l.account_id where a.x_user_id = $1 for update of l",
+        )
+        .bind(&import.x_user_id)
+        .execute(&mut *tx)
+        .await?;
         let mut app_id: Option<i64> = None;
         if let Some(tokens) = &import.oauth2 {
             let sealed = match &tokens.client_secret {
@@ -170,7 +179,9 @@ impl Store {
             "-- import_account
             insert into crier.accounts (x_user_id, handle, app_id, scopes) values ($1, $2, $3, $4)
             on conflict (x_user_id) do update set handle = excluded.handle, app_id = coalesce(excluded.app_id, accounts.app_id),
-              scopes = excluded.scopes, status = 'active', reason = null, updated_at = crier.now()
+              scopes = excluded.scopes, updated_at = crier.now(),
+              status = case when accounts.status = 'needs_login' then 'active' else accounts.status end,
+              reason = case when accounts.status not in ('needs_login', 'active') then accounts.reason end
             returning id, x_user_id, handle, app_id, status, scopes, text_limit",
         )
         .bind(&import.x_user_id)
@@ -209,13 +220,7 @@ impl Store {
             let sealed = key.seal(&purpose(account.id, "oauth1"), &plain(&value)?)?;
             save_credentials(&mut tx, account.id, "oauth1", &sealed, key.id(), None).await?;
         }
-        sqlx::query(
-            "-- import_account
-            update crier.lanes set not_before = '-infinity', next_at = case when in_flight then null else crier.now() end where account_id = $1",
-        )
-        .bind(account.id)
-        .execute(&mut *tx)
-        .await?;
+        open_lanes(&mut tx, &[account.id]).await?;
         tx.commit().await?;
         Ok(account)
     }

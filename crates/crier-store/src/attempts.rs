@@ -41,4 +41,22 @@ impl Store {
         .fetch_all(&self.pool)
         .await?)
     }
+
+    /// How many of a job's latest publishing attempts, in a row, were put off for this code at the cost of an attempt.
+    pub async fn latest_retries(&self, job: i64, code: &str) -> Result<u32, StoreError> {
+        let count: i64 = sqlx::query_scalar(
+            "-- latest_retries
+            select count(*) from crier.attempts a
+             where a.job_id = $1 and a.step = 'publish' and a.outcome = 'retry' and a.code = $2
+               and a.id > coalesce((
+                 select max(b.id) from crier.attempts b
+                  where b.job_id = $1 and b.step = 'publish' and b.outcome is not null
+                    and (b.outcome, b.code) is distinct from ('retry', $2)), 0)",
+        )
+        .bind(job)
+        .bind(code)
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
 }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use crier_core::fault::Fault;
 use serde_json::Value;
 
 use crate::claim::micros;
@@ -35,10 +36,12 @@ pub struct CheckDraft {
     pub revision: i32,
     /// Text of the post.
     pub text: String,
-    /// Media as in the column.
-    pub media: Value,
-    /// Other fields as in the column.
-    pub options: Value,
+    /// Media as in the column, or why that cannot be read.
+    #[serde(deserialize_with = "crate::column::media_in_json")]
+    pub media: Result<Value, Fault>,
+    /// Other fields as in the column, or why that cannot be read.
+    #[serde(deserialize_with = "crate::column::options_in_json")]
+    pub options: Result<Value, Fault>,
     /// When it is to go out.
     pub run_at: DateTime<Utc>,
     /// Seconds until then by the database's clock; negative when past.
@@ -90,9 +93,9 @@ impl Store {
               from (select ctid::text as place, job_id, next_at from crier.job_checks where next_at <= crier.now()
                      order by next_at limit $1) c
               left join lateral (
-                select j.revision, j.text, j.media, j.options, j.run_at, j.after, j.warning, j.after is not null as follows,
+                select j.revision, j.text, j.media::text, j.options::text, crier.readable(j.run_at) as run_at, j.after, j.warning, j.after is not null as follows,
                        floor(extract(epoch from j.run_at - crier.now()))::bigint as due_in_s,
-                       (select p.run_at from crier.jobs_open p where p.id = j.after limit 1) as predecessor_run_at,
+                       (select crier.readable(p.run_at) from crier.jobs_open p where p.id = j.after limit 1) as predecessor_run_at,
                        a.handle, a.text_limit, a.status as account_status,
                        case when (select true from crier.credentials k where k.account_id = a.id and k.kind = 'oauth2' limit 1)
                             then to_jsonb(a.scopes) end as scopes,

@@ -1,11 +1,13 @@
 //! Claiming: a worker takes lanes that may be served now, and the head job of each.
 //!
 //! **Invariant:** lanes are locked in one statement and jobs are read in the next, whose snapshot is younger than the
-//! locks; a job is therefore never leased from a state that has passed (queues.md 5.1, pitfall 11).
+//! locks; a job is therefore never leased from a state that has passed (queues.md 5.1, pitfall 11). **Invariant:** what
+//! holds an account or its app back is asked at the claim, whatever the lane says.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use crier_core::fault::Fault;
 use uuid::Uuid;
 
 use crate::lease::Lease;
@@ -20,17 +22,19 @@ pub struct Claimed {
     pub revision: i32,
     /// Text of the post.
     pub text: String,
-    /// Media as in the column.
-    pub media: serde_json::Value,
-    /// Other fields as in the column.
-    pub options: serde_json::Value,
+    /// Media as in the column, or why that cannot be read.
+    pub media: Result<serde_json::Value, Fault>,
+    /// Other fields as in the column, or why that cannot be read.
+    pub options: Result<serde_json::Value, Fault>,
     /// When it was to go out.
     pub run_at: DateTime<Utc>,
     /// Attempts that counted before this one.
     pub attempts: i16,
     /// Bound of attempts.
     pub max_attempts: i16,
-    /// Post on X that this one replies to, if the job follows another.
+    /// The job that this one follows.
+    pub after: Option<i64>,
+    /// Post on X that this one replies to, if the job follows another; it must not go out without.
     pub reply_to: Option<String>,
 }
 
@@ -40,11 +44,12 @@ type Row = (
     i64,
     i32,
     String,
-    serde_json::Value,
-    serde_json::Value,
+    String,
+    String,
     DateTime<Utc>,
     i16,
     i16,
+    Option<i64>,
     Option<String>,
 );
 
@@ -69,8 +74,10 @@ impl Store {
         }
         let rows: Vec<Row> = sqlx::query_as(
             "-- claim: heads
-            with pick as materialized (
-              select l.lane, h.* from unnest($1::bigint[]) as l(lane) cross join lateral (
+            with gates as materialized (
+              select lane, crier.lane_opens(lane) as opens from unnest($1::bigint[]) as l(lane)
+            ), pick as materialized (
+              select l.lane, h.* from gates l cross join lateral (
                 with recursive levels(priority) as (
                   select max(j.priority) from crier.jobs_open j where j.account_id = l.lane and j.state = 'scheduled' and j.held = 0
                   union all
@@ -82,16 +89,22 @@ impl Store {
                     from crier.jobs_open j
                    where j.account_id = l.lane and j.state = 'scheduled' and j.held = 0 and j.priority = v.priority
                      and coalesce(j.next_attempt_at, j.run_at) <= crier.now()
+                     -- A job that was moved here from another account may be in the hands of that one's worker yet.
+                     and not exists (select 1 from crier.leases k where k.kind = 'publish' and k.subject = j.id)
                    order by coalesce(j.next_attempt_at, j.run_at), j.id limit 1) first
                  order by v.priority desc limit 1) h
+               where l.opens <= crier.now()
             ), leased as (
               insert into crier.leases (kind, subject, account_id, worker, expires_at)
               select 'publish', id, lane, $2, crier.now() + $3 * interval '1 microsecond' from pick order by lane
-              returning subject, token
+              on conflict do nothing
+              returning subject, account_id, token
             ), busy as (
-              update crier.lanes set in_flight = true, next_at = null where account_id in (select lane from pick)
+              update crier.lanes set in_flight = true, next_at = null where account_id in (select account_id from leased)
+            ), closed as (
+              update crier.lanes l set not_before = g.opens from gates g where l.account_id = g.lane and g.opens > crier.now()
             )
-            select p.id, p.lane, s.token, p.revision, p.text, p.media, p.options, p.run_at, p.attempts, p.max_attempts,
+            select p.id, p.lane, s.token, p.revision, p.text, p.media::text, p.options::text, crier.readable(p.run_at), p.attempts, p.max_attempts, p.after,
                    (select post_id from crier.posts where job_id = p.after)
               from pick p join leased s on s.subject = p.id",
         )
@@ -100,7 +113,7 @@ impl Store {
         .bind(micros(ttl))
         .fetch_all(&mut *tx)
         .await?;
-        // Lanes without a due head wait for their next one.
+        // Lanes without a due head wait for their next one, closed ones until they open.
         sqlx::query(crate::lease::REST_LANES)
             .bind(&lanes)
             .execute(&mut *tx)
@@ -139,6 +152,7 @@ fn claimed(row: Row) -> Claimed {
         run_at,
         attempts,
         max_attempts,
+        after,
         reply_to,
     ) = row;
     Claimed {
@@ -150,11 +164,12 @@ fn claimed(row: Row) -> Claimed {
         },
         revision,
         text,
-        media,
-        options,
+        media: crate::column::media(&media),
+        options: crate::column::options(&options),
         run_at,
         attempts,
         max_attempts,
+        after,
         reply_to,
     }
 }

@@ -47,10 +47,13 @@ pub struct Expired {
 }
 
 /// Lanes in `$1` that are not in flight get the time of their earliest job; the statement runs with the lanes locked and
-/// a snapshot younger than the locks, so no signal is missed (queues.md 5.1, pitfall 12).
+/// a snapshot younger than the locks, so no signal is missed (queues.md 5.1, pitfall 12). A lane whose job or account is
+/// still leased, as after a job was moved to another account, waits for the end of that lease, and never asks at once.
 pub(crate) const REST_LANES: &str = "-- rest_lanes
     update crier.lanes l
-       set next_at = case when h.due is not null then greatest(h.due, l.not_before) end
+       set next_at = case when h.due is not null then greatest(h.due, l.not_before,
+             (select greatest(k.expires_at, crier.now() + interval '1 second') from crier.leases k
+               where k.kind = 'publish' and k.account_id = l.account_id)) end
       from (select a.account_id, (
         with recursive levels(priority) as (
           select max(j.priority) from crier.jobs_open j where j.account_id = a.account_id and j.state = 'scheduled' and j.held = 0
@@ -59,9 +62,16 @@ pub(crate) const REST_LANES: &str = "-- rest_lanes
                   and j.held = 0 and j.priority < v.priority) from levels v where v.priority is not null
         )
         select min(first.due) from levels v cross join lateral (
-          select coalesce(j.next_attempt_at, j.run_at) as due from crier.jobs_open j
-           where j.account_id = a.account_id and j.state = 'scheduled' and j.held = 0 and j.priority = v.priority
-           order by coalesce(j.next_attempt_at, j.run_at), j.id limit 1) first) as due
+          (select coalesce(j.next_attempt_at, j.run_at) as due from crier.jobs_open j
+            where j.account_id = a.account_id and j.state = 'scheduled' and j.held = 0 and j.priority = v.priority
+              and not exists (select 1 from crier.leases k where k.kind = 'publish' and k.subject = j.id)
+            order by coalesce(j.next_attempt_at, j.run_at), j.id limit 1)
+          union all
+          (select greatest(f.due, k.expires_at, crier.now() + interval '1 second') from (
+             select j.id, coalesce(j.next_attempt_at, j.run_at) as due from crier.jobs_open j
+              where j.account_id = a.account_id and j.state = 'scheduled' and j.held = 0 and j.priority = v.priority
+              order by coalesce(j.next_attempt_at, j.run_at), j.id limit 1) f
+            join crier.leases k on k.kind = 'publish' and k.subject = f.id)) first) as due
         from unnest($1::bigint[]) as a(account_id)) h
      where l.account_id = h.account_id and not l.in_flight";
 
@@ -90,12 +100,15 @@ impl Store {
     }
 
     /// Takes back up to `limit` expired publishing leases. A worker that died in `claimed` has surely not sent; one that
-    /// died in `sending` perhaps has, and its job becomes unknown.
+    /// died in `sending` perhaps has, and its job becomes unknown. A lane or job that somebody has locked is left for the
+    /// next call and keeps no other waiting.
     pub async fn expire_leases(&self, limit: i64) -> Result<Expired, StoreError> {
         let mut tx = self.pool.begin().await?;
         let candidates: Vec<i64> = sqlx::query_scalar(
             "-- expire_leases
-            select account_id from crier.leases where kind = 'publish' and expires_at < crier.now() limit $1",
+            select account_id from crier.leases where kind = 'publish' and expires_at < crier.now()
+             -- Any of them: those that are left because of a lock must not stand before the others for ever.
+             order by random() limit $1",
         )
         .bind(limit)
         .fetch_all(&mut *tx)
@@ -103,14 +116,27 @@ impl Store {
         if candidates.is_empty() {
             return Ok(Expired::default());
         }
-        lock_lanes(&mut tx, &candidates).await?;
-        // With the lanes locked, look again: some may have been renewed or released meanwhile.
+        let lanes = lock_free_lanes(&mut tx, &candidates).await?;
+        // Jobs after lanes, though without waiting: their leases are expired, so that no worker takes them meanwhile.
+        let jobs: Vec<i64> = sqlx::query_scalar(
+            "-- expire_leases: jobs
+            select id from crier.jobs_open where id = any(array(
+              select subject from crier.leases where kind = 'publish' and account_id = any($1) and expires_at < crier.now()))
+             order by id for update skip locked",
+        )
+        .bind(&lanes)
+        .fetch_all(&mut *tx)
+        .await?;
+        // With the lanes locked, look again: some may have been renewed or released meanwhile. A job that is gone or has
+        // ended needs no lock.
         let dead: Vec<(i64, i64, String, Option<i64>)> = sqlx::query_as(
             "-- expire_leases
-            delete from crier.leases where kind = 'publish' and account_id = any($1) and expires_at < crier.now()
-            returning subject, account_id, phase, attempt_id",
+            delete from crier.leases l where l.kind = 'publish' and l.account_id = any($1) and l.expires_at < crier.now()
+               and (l.subject = any($2) or not exists (select 1 from crier.jobs_open j where j.id = l.subject))
+            returning l.subject, l.account_id, l.phase, l.attempt_id",
         )
-        .bind(&candidates)
+        .bind(&lanes)
+        .bind(&jobs)
         .fetch_all(&mut *tx)
         .await?;
         let claimed: Vec<i64> = dead
@@ -177,6 +203,33 @@ pub(crate) async fn lock_lanes(
         .bind(accounts)
         .execute(tx)
         .await?;
+    Ok(())
+}
+
+/// Locks those lanes that nobody else has locked, in account order; answers which.
+pub(crate) async fn lock_free_lanes(
+    tx: &mut sqlx::PgConnection,
+    accounts: &[i64],
+) -> Result<Vec<i64>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "-- lock_free_lanes
+        select account_id from crier.lanes where account_id = any($1) order by account_id for update skip locked",
+    )
+    .bind(accounts)
+    .fetch_all(tx)
+    .await?)
+}
+
+/// Opens lanes as far as what is known of their accounts allows. They are locked already.
+pub(crate) async fn open_lanes(
+    tx: &mut sqlx::PgConnection,
+    accounts: &[i64],
+) -> Result<(), StoreError> {
+    sqlx::query("-- open_lanes\nupdate crier.lanes set not_before = crier.lane_opens(account_id) where account_id = any($1)")
+        .bind(accounts)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query(REST_LANES).bind(accounts).execute(tx).await?;
     Ok(())
 }
 

@@ -11,6 +11,7 @@ mod accounts;
 mod attempts;
 mod checks;
 mod claim;
+mod column;
 mod diagnosis;
 mod error;
 mod leader;
@@ -29,6 +30,7 @@ mod signals;
 mod staging;
 mod sweeps;
 mod wake;
+mod workers;
 
 use std::time::Duration;
 
@@ -54,6 +56,7 @@ pub use settle::{Settlement, Why};
 pub use staging::{NewSession, PutOff, StageExpired, Upload};
 pub use sweeps::{HeldCursor, HeldSweep};
 pub use wake::{SCHEDULER_CHANNEL, WORKER_CHANNEL, WakeUps};
+pub use workers::Present;
 
 /// How long one statement may run: a lock held by a person's session must not stop a worker for longer.
 const STATEMENT_TIMEOUT_MS: u32 = 15_000;
@@ -107,6 +110,8 @@ impl Store {
                     "idle_in_transaction_session_timeout",
                     STATEMENT_TIMEOUT_MS.to_string(),
                 ),
+                // Whatever the database's own default: each statement must see what is committed before it.
+                ("default_transaction_isolation", "read committed".to_owned()),
             ]);
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections)

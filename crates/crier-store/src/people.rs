@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::lease::{REST_LANES, lock_lanes};
+use crate::lease::{lock_lanes, open_lanes};
 use crate::{Store, StoreError};
 
 /// Waiting jobs of an account are counted up to here.
@@ -84,7 +84,7 @@ pub struct JobRow {
     pub after: Option<i64>,
     /// Its text.
     pub text: String,
-    /// Its media.
+    /// Its media; as one text if they are out of bounds.
     pub media: Value,
     /// Attempts that counted so far.
     pub attempts: i16,
@@ -100,7 +100,7 @@ pub struct JobRow {
     pub updated_at: DateTime<Utc>,
 }
 
-const JOB_COLUMNS: &str = "id, account, state, run_at, next_attempt_at, published_at, campaign, after, text, media, attempts, post_id, post_url, error, warning, updated_at";
+const JOB_COLUMNS: &str = "id, account, state, crier.readable(run_at) as run_at, crier.readable(next_attempt_at) as next_attempt_at, published_at, campaign, after, text, crier.readable(media) as media, attempts, post_id, post_url, error, warning, updated_at";
 
 /// Which jobs a listing shows; the newest first.
 #[derive(Debug, Clone, Default)]
@@ -160,7 +160,7 @@ impl Store {
                    a.scopes, a.text_limit, extract(epoch from c.access_expires_at - crier.now())::float8 as token_expires_in_s,
                    extract(epoch from crier.now() - c.rotated_at)::float8 as token_age_s,
                    exists (select 1 from crier.credentials o where o.account_id = a.id and o.kind = 'oauth1') as has_oauth1,
-                   case when isfinite(l.next_at) then l.next_at end as next_at,
+                   case when isfinite(l.next_at) then crier.readable(l.next_at) end as next_at,
                    case when isfinite(l.not_before) and l.not_before > crier.now() then l.not_before end as closed_until,
                    coalesce(l.not_before = 'infinity', false) as closed, coalesce(l.in_flight, false) as in_flight,
                    (select count(*) from (select 1 from crier.jobs_open j where j.account_id = a.id and j.state = 'scheduled' and j.held = 0
@@ -199,19 +199,7 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         // A limit that X counts still holds: only what waited for a person opens.
-        sqlx::query(
-            "-- resume_account
-            update crier.lanes l set not_before = coalesce((select p.blocked_until from crier.accounts a join crier.apps p on p.id = a.app_id
-                                                             where a.id = l.account_id), '-infinity')
-             where l.account_id = any($1) and l.not_before = 'infinity'",
-        )
-        .bind(&accounts)
-        .execute(&mut *tx)
-        .await?;
-        sqlx::query(REST_LANES)
-            .bind(&accounts)
-            .execute(&mut *tx)
-            .await?;
+        open_lanes(&mut tx, &accounts).await?;
         let handles = sqlx::query_scalar("-- resume_account\nselect handle from crier.accounts where id = any($1) order by lower(handle)")
             .bind(&accounts)
             .fetch_all(&mut *tx)
@@ -254,7 +242,7 @@ impl Store {
     /// One job with all its columns.
     pub async fn job(&self, id: i64) -> Result<Option<Value>, StoreError> {
         Ok(
-            sqlx::query_scalar("-- job\nselect to_jsonb(j) from crier.jobs j where id = $1")
+            sqlx::query_scalar("-- job\nselect to_jsonb(j) || jsonb_build_object('media', crier.readable(j.media), 'options', crier.readable(j.options)) from crier.jobs j where id = $1")
                 .bind(id)
                 .fetch_optional(&self.pool)
                 .await?,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use crier_core::answer::Endpoint;
+use crier_core::fault::Fault;
 use crier_core::limit::{LimitClass, Window};
 use serde_json::Value;
 use uuid::Uuid;
@@ -32,8 +33,8 @@ pub struct Look {
     pub text: String,
     /// Number of its media.
     pub media_count: usize,
-    /// Other fields as in the column.
-    pub options: Value,
+    /// Other fields as in the column, or why that cannot be read.
+    pub options: Result<Value, Fault>,
     /// X's id of the account.
     pub x_user_id: String,
     /// Scopes granted; empty if they are not known.
@@ -66,7 +67,7 @@ pub struct Rival {
     pub text: String,
     /// Number of its media.
     pub media_count: i32,
-    /// Its other fields.
+    /// Its other fields, empty if they cannot be read.
     pub options: Value,
     /// When the first of its doubtful calls left.
     pub first_sent: DateTime<Utc>,
@@ -90,7 +91,7 @@ struct Row {
     token: i64,
     text: String,
     media_count: i32,
-    options: Value,
+    options: String,
     x_user_id: String,
     scopes: Vec<String>,
     run_at: DateTime<Utc>,
@@ -117,7 +118,7 @@ impl Store {
             with due as materialized (
               select job_id from crier.reconciles where next_at <= crier.now() order by next_at limit $2 for update skip locked
             ), jobs as materialized (
-              select j.id, j.text, jsonb_array_length(j.media) as media_count, j.options, j.run_at, j.created_at
+              select j.id, j.text, jsonb_array_length(j.media) as media_count, j.options::text, crier.readable(j.run_at) as run_at, j.created_at
                 from due d join crier.jobs_open j on j.id = d.job_id where j.state = 'unknown'
             ), gone as (
               delete from crier.reconciles where job_id in (select job_id from due except select id from jobs)
@@ -161,7 +162,7 @@ impl Store {
               select job_id from crier.reconciles where account_id = $1
               union select subject from crier.leases where account_id = $1 and kind = 'publish' and phase = 'sending'
             )
-            select j.id as job, j.text, jsonb_array_length(j.media) as media_count, j.options, sent.first_sent, sent.last_sent
+            select j.id as job, j.text, jsonb_array_length(j.media) as media_count, crier.readable(j.options) as options, sent.first_sent, sent.last_sent
               from others o join crier.jobs_open j on j.id = o.job_id
               cross join lateral (
                 select min(coalesce(t.sent_at, t.started_at)) filter (where t.code is distinct from 'duplicate') as first_sent,
@@ -263,7 +264,7 @@ fn look(row: Row) -> Look {
         },
         text: row.text,
         media_count: usize::try_from(row.media_count).unwrap_or(0),
-        options: row.options,
+        options: crate::column::options(&row.options),
         x_user_id: row.x_user_id,
         scopes: row.scopes,
         run_at: row.run_at,

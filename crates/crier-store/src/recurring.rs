@@ -81,7 +81,8 @@ impl Store {
     pub async fn due_recurring(&self, limit: i64) -> Result<Vec<RecurringRow>, StoreError> {
         Ok(sqlx::query_as(
             "-- due_recurring
-            select id, name, cron, time_zone, coalesce(template ->> 'text', '') as text, starts_at, ends_at, missed,
+            select id, name, cron, time_zone, coalesce(template ->> 'text', '') as text,
+                   crier.readable(starts_at) as starts_at, crier.readable(ends_at) as ends_at, missed,
                    (extract(epoch from ahead) * 1000000)::bigint as ahead_us, created_at, expanded_until, slots, revision,
                    crier.now() as now
               from crier.recurring where next_at <= crier.now() and not paused order by next_at limit $1",

@@ -1,7 +1,8 @@
 //! One refresher an account over all processes, and grants and apps that only a person can mend.
 //!
 //! **Invariant:** a refresh token is spent under a lease by one process at a time; the rotated one is durable before the
-//! new access token is used; the lease outlasts the call to X.
+//! new access token is used; the lease outlasts the call to X. **Invariant:** what a refresh brings replaces only the tokens
+//! that it spent, never those of another grant.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use uuid::Uuid;
 
 use crate::accounts::{OAuth2Tokens, seal_oauth2};
 use crate::claim::micros;
-use crate::lease::{Lease, lock_lanes};
+use crate::lease::{Lease, lock_free_lanes, lock_lanes};
 use crate::{Store, StoreError};
 
 impl Store {
@@ -44,11 +45,16 @@ impl Store {
         }))
     }
 
-    /// Makes rotated tokens durable and gives the lease back. A lost lease keeps the tokens all the same: X has spent the
-    /// old ones, and these are the only ones that work.
+    /// Makes rotated tokens durable in the place of those of version `spent`, and gives the lease back. If the lease has
+    /// run out but those tokens are there still, the new ones are kept all the same: X has spent the old ones. If they are
+    /// not, somebody has brought another grant, which stays. May be repeated: tokens that an earlier try has kept are kept.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] if the tokens were dropped.
     pub async fn finish_refresh(
         &self,
         lease: &Lease,
+        spent: i64,
         tokens: &OAuth2Tokens,
     ) -> Result<(), StoreError> {
         let key = self.key()?;
@@ -62,24 +68,52 @@ impl Store {
                 .map(ExposeSecret::expose_secret),
         )?;
         let mut tx = self.pool.begin().await?;
-        crate::accounts::save_credentials(
-            &mut tx,
-            lease.account,
-            "oauth2",
-            &sealed,
-            key.id(),
-            Some(tokens.expires_in_s),
+        let kept = sqlx::query(
+            "-- finish_refresh
+            update crier.credentials set sealed = $3, key_id = $4, access_expires_at = crier.now() + $5 * interval '1 second',
+                   version = version + 1, rotated_at = crier.now()
+             where account_id = $1 and kind = 'oauth2' and version = $2",
         )
-        .await?;
-        end_refresh(&mut tx, lease).await?;
+        .bind(lease.account)
+        .bind(spent)
+        .bind(&sealed)
+        .bind(key.id())
+        .bind(tokens.expires_in_s)
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+        let held = end_refresh(&mut tx, lease).await?;
         tx.commit().await?;
-        Ok(())
+        if kept == 1 {
+            if !held {
+                tracing::warn!(
+                    account = lease.account,
+                    "a token was refreshed for longer than its lease; the new one is kept"
+                );
+            }
+            return Ok(());
+        }
+        // An earlier try may have committed although nobody heard of it.
+        let there = self.tokens(lease.account).await?;
+        if there.is_some_and(|there| {
+            there.access_token.expose_secret() == tokens.access_token.expose_secret()
+        }) {
+            return Ok(());
+        }
+        Err(lease.lost())
     }
 
     /// Gives the lease back with the tokens as they were.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] if it had run out and is another's.
     pub async fn abandon_refresh(&self, lease: &Lease) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
-        end_refresh(&mut connection, lease).await
+        if end_refresh(&mut connection, lease).await? {
+            Ok(())
+        } else {
+            Err(lease.lost())
+        }
     }
 
     /// Stops an account until a person has acted: its lane closes, its jobs wait.
@@ -105,22 +139,36 @@ impl Store {
     /// Stops the app of an account, and with it all its accounts, until a person has acted.
     pub async fn pause_app(&self, account: i64, reason: &Value) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
-        let accounts: Vec<i64> = sqlx::query_scalar(
+        let lanes = lock_lanes_of_app(&mut tx, account).await?;
+        sqlx::query(
             "-- pause_app
             update crier.apps p set status = 'paused', reason = $2
-              from crier.accounts a where a.id = $1 and p.id = a.app_id
-            returning array(select b.id from crier.accounts b where b.app_id = p.id)",
+              from crier.accounts a where a.id = $1 and p.id = a.app_id",
         )
         .bind(account)
         .bind(reason)
-        .fetch_optional(&mut *tx)
-        .await?
-        .unwrap_or_default();
-        lock_lanes(&mut tx, &accounts).await?;
-        close_lanes(&mut tx, &accounts).await?;
+        .execute(&mut *tx)
+        .await?;
+        close_lanes(&mut tx, &lanes).await?;
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// Locks the lanes of the account's app, before the app itself. One that somebody has locked keeps no other open: the
+/// claim finds the app closed.
+pub(crate) async fn lock_lanes_of_app(
+    tx: &mut sqlx::PgConnection,
+    account: i64,
+) -> Result<Vec<i64>, StoreError> {
+    let accounts: Vec<i64> = sqlx::query_scalar(
+        "-- lock_lanes_of_app
+        select b.id from crier.accounts a join crier.accounts b on b.app_id = a.app_id where a.id = $1",
+    )
+    .bind(account)
+    .fetch_all(&mut *tx)
+    .await?;
+    lock_free_lanes(tx, &accounts).await
 }
 
 async fn close_lanes(tx: &mut sqlx::PgConnection, accounts: &[i64]) -> Result<(), StoreError> {
@@ -135,11 +183,12 @@ async fn close_lanes(tx: &mut sqlx::PgConnection, accounts: &[i64]) -> Result<()
     Ok(())
 }
 
-async fn end_refresh(tx: &mut sqlx::PgConnection, lease: &Lease) -> Result<(), StoreError> {
-    sqlx::query("-- end_refresh\ndelete from crier.leases where kind = 'refresh' and subject = $1 and token = $2")
+/// False if the lease is gone.
+async fn end_refresh(tx: &mut sqlx::PgConnection, lease: &Lease) -> Result<bool, StoreError> {
+    let ended = sqlx::query("-- end_refresh\ndelete from crier.leases where kind = 'refresh' and subject = $1 and token = $2")
         .bind(lease.subject)
         .bind(lease.token)
         .execute(tx)
         .await?;
-    Ok(())
+    Ok(ended.rows_affected() == 1)
 }

@@ -11,6 +11,8 @@ use serde_json::Value;
 
 use crate::claim::micros;
 use crate::lease::{Lease, free_lanes, lock_lanes};
+use crate::refresh::lock_lanes_of_app;
+use crate::staging::media_margin;
 use crate::{Store, StoreError};
 
 /// Why an attempt did not publish; `error` is the form of the column `jobs.error`.
@@ -59,7 +61,8 @@ pub enum Settlement {
 
 impl Store {
     /// The step to `sending`, right before the create call: proves in one commit that the lease holds for at least
-    /// `margin` and that the job is still as it was read, and records the intent. Answers the attempt's id.
+    /// `margin`, that its media ids outlive the call, and that the job is still as it was read, and records the intent.
+    /// Answers the attempt's id.
     pub async fn begin_sending(
         &self,
         lease: &Lease,
@@ -89,6 +92,21 @@ impl Store {
         .await
         .map_err(|error| in_other_hands(lease.subject, error))?;
         let number = number.ok_or(StoreError::JobChanged { job: lease.subject })?;
+        if !media_ids.is_empty() {
+            let lasting: i64 = sqlx::query_scalar(
+                "-- begin_sending: ids that outlive the call
+                select count(*) from crier.media_uploads where job_id = $1 and state = 'ready' and media_id = any($2)
+                   and expires_at > crier.now() + $3 * interval '1 microsecond'",
+            )
+            .bind(lease.subject)
+            .bind(media_ids)
+            .bind(micros(media_margin(margin)))
+            .fetch_one(&mut *tx)
+            .await?;
+            if usize::try_from(lasting) != Ok(media_ids.len()) {
+                return Err(StoreError::JobChanged { job: lease.subject });
+            }
+        }
         let attempt: i64 = sqlx::query_scalar(
             "-- begin_sending
             insert into crier.attempts (job_id, account_id, number, token, worker, step, sent_at, media_ids)
@@ -189,35 +207,39 @@ impl Store {
         note_windows(&mut tx, lease.account, "POST /2/tweets", windows).await?;
         free_lanes(&mut tx, &[lease.account]).await?;
         tx.commit().await?;
-        if let Some(until) = blocked(windows, LimitClass::App) {
-            self.close_app(lease.account, until).await?;
+        if let Some(until) = blocked(windows, LimitClass::App)
+            && let Err(error) = self.close_app(lease.account, until).await
+        {
+            // The outcome stands, and with it the window that closes each lane of the app when it is claimed.
+            tracing::warn!(
+                code = error.code(),
+                "the lanes of an app whose limit is used up will be closed one by one: {error}"
+            );
         }
         Ok(times)
     }
 
-    /// Closes every lane of the account's app until `until`. A commit of its own: it locks many lanes, and locks are
-    /// taken in account order.
+    /// Closes every lane of the account's app until `until`, so that nobody tries them one by one. A commit of its own: it
+    /// locks many lanes, and locks are taken in account order.
     async fn close_app(&self, account: i64, until: DateTime<Utc>) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
-        let accounts: Vec<i64> = sqlx::query_scalar(
+        let lanes = lock_lanes_of_app(&mut tx, account).await?;
+        sqlx::query(
             "-- close_app
             update crier.apps p set blocked_until = greatest(p.blocked_until, $2)
-              from crier.accounts a where a.id = $1 and p.id = a.app_id
-            returning array(select b.id from crier.accounts b where b.app_id = p.id)",
+              from crier.accounts a where a.id = $1 and p.id = a.app_id",
         )
         .bind(account)
         .bind(until)
-        .fetch_optional(&mut *tx)
-        .await?
-        .unwrap_or_default();
-        lock_lanes(&mut tx, &accounts).await?;
+        .execute(&mut *tx)
+        .await?;
         sqlx::query(
             "-- close_app
             update crier.lanes set not_before = greatest(not_before, $2),
                    next_at = case when next_at is not null then greatest(next_at, $2) end
              where account_id = any($1)",
         )
-        .bind(&accounts)
+        .bind(&lanes)
         .bind(until)
         .execute(&mut *tx)
         .await?;
@@ -314,7 +336,7 @@ pub(crate) async fn publish(
         "-- publish
         update crier.jobs set state = 'published', attempts = attempts + (state <> 'unknown')::int, post_id = $2, published_at = crier.now(),
                error = null, warning = null, next_attempt_at = null
-         where id = $1 and state in ('scheduled', 'unknown', 'paused') returning run_at, published_at",
+         where id = $1 and state in ('scheduled', 'unknown', 'paused') returning crier.readable(run_at), published_at",
     )
     .bind(job)
     .bind(post_id)
@@ -411,8 +433,8 @@ pub(crate) fn blocked(windows: &[Window], class: LimitClass) -> Option<DateTime<
     blocked_until(&mine)
 }
 
-/// Keeps what X's headers said, for every worker; a used-up window of the account closes its lane
-/// until the reset. The lane is locked already.
+/// Keeps what X's headers said, for every worker; a used-up window of the account or of its app closes its lane until the
+/// reset. The lane is locked already.
 async fn note_windows(
     tx: &mut sqlx::PgConnection,
     account: i64,
@@ -420,7 +442,7 @@ async fn note_windows(
     windows: &[Window],
 ) -> Result<(), StoreError> {
     save_windows(tx, account, endpoint, windows).await?;
-    if let Some(until) = blocked(windows, LimitClass::Account) {
+    if let Some(until) = blocked_until(windows) {
         sqlx::query("-- note_windows\nupdate crier.lanes set not_before = greatest(not_before, $2) where account_id = $1")
             .bind(account)
             .bind(until)

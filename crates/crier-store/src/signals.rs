@@ -12,7 +12,7 @@ impl Store {
             "-- apply_signals
             delete from crier.lane_signals where ctid = any(array(
               select ctid from crier.lane_signals limit $1 for update skip locked))
-            returning account_id, due_at, ended_job",
+            returning account_id, crier.readable(due_at), ended_job",
         )
         .bind(limit)
         .fetch_all(&mut *tx)

@@ -17,11 +17,13 @@ mod windows;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use crier_core::fault::Fault;
 use serde_json::Value;
 use uuid::Uuid;
 
 pub use steps::PutOff;
 pub use take_back::StageExpired;
+pub(crate) use take_back::media_margin;
 
 use crate::claim::micros;
 use crate::lease::Lease;
@@ -46,8 +48,8 @@ pub struct Upload {
     pub job: i64,
     /// Place among the job's media, from 0.
     pub position: i16,
-    /// The item of the job's `media` column.
-    pub item: Value,
+    /// The item of the job's `media` column, or why it cannot be read.
+    pub item: Result<Value, Fault>,
     /// Every segment is acknowledged, and finalize may have been sent.
     pub finalizing: bool,
     /// Session at X, if one is open.
@@ -97,7 +99,7 @@ struct Candidate {
     job_id: i64,
     account_id: i64,
     position: i16,
-    item: Value,
+    item: String,
     state: String,
     media_id: Option<String>,
     category: Option<String>,
@@ -112,13 +114,15 @@ struct Candidate {
     fate: String,
 }
 
-/// What a due row is (`ended` also where an edit took the file away), told by a statement that is younger than the rows' locks.
+/// What a due row is (`ended` also where an edit took the file away, `sent` while the create call is in flight), told by a
+/// statement that is younger than the rows' locks.
 const FATES: &str = "-- claim_uploads: fates
-    select u.id, u.job_id, u.account_id, u.position, u.item, u.state, u.media_id, u.category, u.file_stamp, u.segment_bytes,
+    select u.id, u.job_id, u.account_id, u.position, u.item::text, u.state, u.media_id, u.category, u.file_stamp, u.segment_bytes,
            u.segments_done, u.expires_at, u.attempts, coalesce(j.max_attempts, 1::smallint) as max_attempts,
-           coalesce(j.run_at, crier.now()) as run_at, crier.now() as now,
+           coalesce(crier.readable(j.run_at), crier.now()) as run_at, crier.now() as now,
            case when j.id is null or j.media -> u.position::int is null then 'ended'
                 when j.account_id <> u.account_id or j.media -> u.position::int is distinct from u.item then 'stale'
+                when exists (select 1 from crier.leases l where l.kind = 'publish' and l.subject = j.id and l.phase = 'sending') then 'sent'
                 when u.state = 'ready' and j.state = 'unknown' then 'parked'
                 when u.state = 'ready' then 'used_up'
                 when j.state <> 'scheduled' or a.status <> 'active' or p.status = 'paused' then 'parked'
@@ -217,7 +221,7 @@ fn upload(row: Candidate, token: i64) -> Upload {
         },
         job: row.job_id,
         position: row.position,
-        item: row.item,
+        item: crate::column::media(&row.item),
         finalizing: row.state == "processing",
         media_id: row.media_id,
         category: row.category,
@@ -245,7 +249,7 @@ async fn put_aside(
     };
     let (ended, aside, limited, used_up) = (
         of("ended"),
-        [of("stale"), of("parked")].concat(),
+        [of("stale"), of("sent"), of("parked")].concat(),
         of("limited"),
         of("used_up"),
     );
@@ -259,13 +263,13 @@ async fn put_aside(
     }
     if !aside.is_empty() {
         sqlx::query(
-            "-- put_aside: edited and soon planned anew, or waiting for a person
+            "-- put_aside: edited and soon planned anew, being posted at this moment, or waiting for a person
             update crier.media_uploads u set error = null, updated_at = crier.now(),
                    next_at = crier.now() + case when u.id = any($2) then interval '5 seconds' else interval '6 hours' end
              where u.id = any($1)",
         )
         .bind(&aside)
-        .bind(of("stale"))
+        .bind([of("stale"), of("sent")].concat())
         .execute(&mut *tx)
         .await?;
     }

@@ -25,7 +25,9 @@ const SKEW_ALLOWANCE: Duration = Duration::from_secs(5);
 const BUSY_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(2);
 /// How long a job rests that the database kept from being sent.
 const GIVE_BACK_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(2);
-/// Refusals with a fresh token before the account is paused: X has had outages of hours that looked so (x-api.md 1.6).
+/// How long a reply rests whose post to reply to is not known.
+const PARENT_WAIT: chrono::TimeDelta = chrono::TimeDelta::minutes(1);
+/// Refusals with a fresh token, one attempt after the other, before the account is paused: X has had outages of hours that looked so (x-api.md 1.6).
 const REFUSED_FRESH_TOKENS: u32 = 3;
 
 /// Why an attempt broke off.
@@ -90,8 +92,12 @@ impl Worker {
 
     async fn publish(&self, job: &Claimed) -> Result<(Settlement, Vec<Window>), Stopped> {
         let none = Vec::new();
-        let options = match parse_options(&job.options) {
-            Ok(options) => options,
+        let options = job.options.as_ref().map_err(Clone::clone);
+        let (options, wanted) = match options.and_then(parse_options).and_then(|options| {
+            let media = job.media.as_ref().map_err(Clone::clone)?;
+            Ok((options, media.as_array().map_or(0, Vec::len)))
+        }) {
+            Ok(read) => read,
             Err(fault) => {
                 return Ok((
                     Settlement::Failed(Why {
@@ -103,14 +109,30 @@ impl Worker {
                 ));
             }
         };
-        let wanted = job.media.as_array().map_or(0, Vec::len);
+        if job.after.is_some() && job.reply_to.is_none() {
+            let until = self.store.now().await? + PARENT_WAIT;
+            let why = plain_why(
+                "parent_unknown",
+                "the post that this one replies to is not known",
+                "claim",
+                "look at the job that `after` names: it must be published, and crier.posts hold its post",
+            );
+            return Ok((
+                Settlement::Snoozed {
+                    until: Some(until),
+                    why,
+                },
+                none,
+            ));
+        }
+        let margin = self.x.config().timeout + SKEW_ALLOWANCE;
         let media_ids = if wanted == 0 {
             Vec::new()
         } else {
-            self.store.media_ids(job.lease.subject).await?
+            self.store.media_ids(job.lease.subject, margin).await?
         };
         if media_ids.len() != wanted {
-            self.store.restage(&job.lease).await?;
+            self.store.restage(&job.lease, margin).await?;
             let why = plain_why(
                 "media_not_ready",
                 "a file of the post has to be uploaded anew",
@@ -127,7 +149,6 @@ impl Worker {
                 Ok(token) => token,
                 Err(no_token) => return Ok((self.without_token(job, no_token).await?, none)),
             };
-            let margin = self.x.config().timeout + SKEW_ALLOWANCE;
             if spent.is_none() {
                 self.store
                     .begin_sending(&job.lease, job.revision, margin, &media_ids)
@@ -192,6 +213,8 @@ impl Worker {
         let now = self.store.now().await?;
         let why = why(fault, verdict, step);
         let attempt = u32::try_from(job.attempts).unwrap_or(0) + 1;
+        let refused =
+            verdict.action == Action::RefreshToken && self.refused_before(job, &why).await?;
         Ok(match verdict.action {
             Action::Reconcile => Settlement::Unknown {
                 look_after: self.options.first_look,
@@ -228,7 +251,7 @@ impl Worker {
                 self.store.pause_app(job.lease.account, &why.error).await?;
                 Settlement::Snoozed { until: None, why }
             }
-            Action::RefreshToken if attempt >= REFUSED_FRESH_TOKENS => {
+            Action::RefreshToken if refused => {
                 self.store
                     .pause_account(job.lease.account, "needs_login", &why.error)
                     .await?;
@@ -249,6 +272,15 @@ impl Worker {
                 }
             }
         })
+    }
+
+    /// Whether this refusal of a fresh token is the last one that is borne. The ledger counts: other faults cost attempts, too.
+    async fn refused_before(&self, job: &Claimed, why: &Why) -> Result<bool, StoreError> {
+        let before = self
+            .store
+            .latest_retries(job.lease.subject, &why.code)
+            .await?;
+        Ok(before + 1 >= REFUSED_FRESH_TOKENS)
     }
 
     pub(crate) fn later(

@@ -12,3 +12,4 @@ mod token;
 
 pub use folder::look_at_file;
 pub use pool::{Worker, WorkerOptions};
+pub use token::keep_tokens;

@@ -15,6 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+/// Shortest sleep: what is due in less is due.
+const LEAST: Duration = Duration::from_millis(5);
+/// Longest sleep while a lane is overdue that somebody had locked: the next to come by claims it.
+const MOST_OVERDUE: Duration = Duration::from_millis(50);
+
 /// Settings of a worker.
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
@@ -93,17 +98,20 @@ impl Worker {
             .worker_concurrency(u64::from(self.options.concurrency));
         running.spawn(self.clone().reconcile(stop.clone()));
         running.spawn(self.clone().stage(stop.clone()));
+        let mut overdue = 0;
         while !stop.is_cancelled() {
             heartbeat.beat();
-            let claimed = self.claim_into(&places, &running, &freed).await;
+            let claimed = self.claim_into(&places, &running, &freed, &stop).await;
             if claimed == 0 {
-                let wait = self.wait().await;
+                let wait = self.wait(&mut overdue).await;
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
                     () = freed.notified() => {}
                     () = wakes.next() => {}
                     () = stop.cancelled() => {}
                 }
+            } else {
+                overdue = 0;
             }
         }
         heartbeat.finish();
@@ -118,11 +126,16 @@ impl Worker {
         places: &Arc<Semaphore>,
         running: &TaskTracker,
         freed: &Arc<Notify>,
+        stop: &CancellationToken,
     ) -> usize {
         let free = i64::try_from(places.available_permits()).unwrap_or(0);
         if free == 0 {
-            // A place frees before anything else can be claimed.
-            drop(places.acquire().await);
+            // A place frees before anything else can be claimed; the loop goes round all the same, to beat.
+            tokio::select! {
+                place = places.acquire() => drop(place),
+                () = tokio::time::sleep(self.options.poll) => {}
+                () = stop.cancelled() => {}
+            }
             return 1;
         }
         match self.store.claim(self.id, free, self.options.lease).await {
@@ -157,11 +170,40 @@ impl Worker {
         }
     }
 
-    /// Until the front lane is due, at most the poll.
-    async fn wait(&self) -> Duration {
-        let next = self.store.until_next_lane().await.ok().flatten();
-        next.and_then(|delta| delta.to_std().ok())
-            .map_or(self.options.poll, |until| until.min(self.options.poll))
-            .max(Duration::from_millis(5))
+    /// Until the front lane is due, at most the poll; not long if it is overdue, and longer each time it stays so.
+    async fn wait(&self, overdue: &mut u32) -> Duration {
+        let poll = self.options.poll;
+        let Ok(Some(until)) = self.store.until_next_lane().await else {
+            *overdue = 0;
+            return poll;
+        };
+        match until.to_std() {
+            Ok(until) => {
+                *overdue = 0;
+                until.clamp(LEAST, poll.max(LEAST))
+            }
+            Err(_) => overdue_wait(overdue).min(poll),
+        }
+    }
+}
+
+/// The next sleep while a lane stays overdue.
+fn overdue_wait(times: &mut u32) -> Duration {
+    let wait = LEAST.saturating_mul(1 << (*times).min(4));
+    *times = times.saturating_add(1);
+    wait.min(MOST_OVERDUE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overdue_lane_is_tried_soon_and_then_less_often() {
+        let mut times = 0;
+        let waits: Vec<_> = (0..6)
+            .map(|_| overdue_wait(&mut times).as_millis())
+            .collect();
+        assert_eq!(waits, [5, 10, 20, 40, 50, 50]);
     }
 }

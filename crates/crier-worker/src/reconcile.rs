@@ -120,7 +120,14 @@ impl Worker {
     /// One look at one job.
     async fn look(&self, look: &Look, stop: &CancellationToken) -> Result<(), StoreError> {
         let job = look.lease.subject;
-        let ours = ours(look);
+        let options = match &look.options {
+            Ok(options) => options,
+            Err(fault) => {
+                let fault = fault.clone().at_step("reconcile");
+                return self.leave(look, &json!(fault)).await;
+            }
+        };
+        let ours = ours(look, options);
         let (posts, is_complete) = match self.read(look, ours.first, stop).await? {
             Reading::Posts(posts, is_complete) => (posts, is_complete),
             Reading::Later(after) => {
@@ -136,7 +143,7 @@ impl Worker {
             is_doubtful: ours.is_doubtful,
             is_duplicate: look.duplicate_seen,
             is_complete,
-            is_listed: is_listed(&look.options),
+            is_listed: is_listed(options),
         };
         match next(decide(&ours, &contest, &posts), &search) {
             Next::Published(post_id) => self.found(look, &post_id, ours.is_doubtful).await,
@@ -390,11 +397,11 @@ impl Worker {
 
 /// What is looked for. A job whose very first call was refused as a duplicate may be any post of its text since its row
 /// was inserted.
-fn ours(look: &Look) -> Sent<'_> {
+fn ours<'a>(look: &'a Look, options: &Value) -> Sent<'a> {
     Sent {
         job: look.lease.subject,
         text: &look.text,
-        attachments: attachments(look.media_count, &look.options),
+        attachments: attachments(look.media_count, options),
         first: look
             .first_doubtful
             .unwrap_or_else(|| look.created_at.max(look.now - MEMORY)),

@@ -4,16 +4,21 @@
 
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use crier_core::answer::CallFault;
 use crier_core::verdict::{Action, Step, judge};
 use crier_metrics::RefreshEnd;
-use crier_store::{OAuth2Tokens, OpenedTokens, StoreError};
+use crier_store::{Lease, OAuth2Tokens, OpenedTokens, Store, StoreError};
 use crier_x::{AppCredentials, Auth};
 
 use crate::Worker;
 
 /// How long the right to refresh holds: longer than connecting, asking and saving (peers.md 2.8).
 const REFRESH_LEASE: Duration = Duration::from_mins(2);
+/// Longest wait between two tries to make rotated tokens durable.
+const SAVE_PAUSE: Duration = Duration::from_secs(2);
+/// Tries at that, over somewhat more than the lease: X has spent the old token, and nobody else can bring the new one.
+const SAVE_TRIES: usize = 75;
 
 /// Why there is no token.
 #[derive(Debug)]
@@ -60,19 +65,19 @@ impl Worker {
             return Err(NoToken::Busy);
         };
         // Under the lease, look again: the one who had it before may have rotated.
-        let fresh = self.read_tokens(account).await?;
+        let fresh = match self.read_tokens(account).await {
+            Ok(fresh) => fresh,
+            Err(no_token) => {
+                self.give_back_refresh(&lease).await;
+                return Err(no_token);
+            }
+        };
         if fresh.version != tokens.version {
-            self.store
-                .abandon_refresh(&lease)
-                .await
-                .map_err(NoToken::Store)?;
+            self.give_back_refresh(&lease).await;
             return Ok((bearer(&fresh), fresh.version));
         }
         let Some(refresh_token) = fresh.refresh_token.clone() else {
-            self.store
-                .abandon_refresh(&lease)
-                .await
-                .map_err(NoToken::Store)?;
+            self.give_back_refresh(&lease).await;
             return Err(NoToken::Absent);
         };
         let app = AppCredentials {
@@ -89,10 +94,16 @@ impl Worker {
                     expires_in_s: i64::try_from(reply.value.expires_in_s).unwrap_or(i64::MAX),
                     scopes: Vec::new(),
                 };
-                self.store
-                    .finish_refresh(&lease, &rotated)
-                    .await
-                    .map_err(NoToken::Store)?;
+                if let Err(error) = keep_tokens(&self.store, &lease, fresh.version, &rotated).await
+                {
+                    self.metrics.token_refresh_ended(RefreshEnd::Error);
+                    // Another grant came meanwhile: its token is the next to try.
+                    return Err(if matches!(error, StoreError::LeaseLost { .. }) {
+                        NoToken::Busy
+                    } else {
+                        NoToken::Store(error)
+                    });
+                }
                 self.metrics.token_refresh_ended(RefreshEnd::Ok);
                 Ok((
                     Auth::OAuth2 {
@@ -103,16 +114,34 @@ impl Worker {
             }
             Err(fault) => {
                 let dead = judge(Step::Token, &fault).action == Action::PauseAccount;
+                let held = self.give_back_refresh(&lease).await;
+                // X's no is about the tokens that were sent: another grant, or whoever took the lease over, has others.
+                let now = self.read_tokens(account).await?;
+                if dead && (!held || now.version != fresh.version) {
+                    self.metrics.token_refresh_ended(RefreshEnd::Busy);
+                    return Err(NoToken::Busy);
+                }
                 self.metrics.token_refresh_ended(if dead {
                     RefreshEnd::Dead
                 } else {
                     RefreshEnd::Error
                 });
-                self.store
-                    .abandon_refresh(&lease)
-                    .await
-                    .map_err(NoToken::Store)?;
                 Err(NoToken::Fault(fault))
+            }
+        }
+    }
+
+    /// Gives the right to refresh back; false if that was not to be done. It runs out by itself then.
+    async fn give_back_refresh(&self, lease: &Lease) -> bool {
+        match self.store.abandon_refresh(lease).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(
+                    account = lease.account,
+                    code = error.code(),
+                    "the right to refresh a token could not be given back: {error}"
+                );
+                !matches!(error, StoreError::LeaseLost { .. })
             }
         }
     }
@@ -124,6 +153,50 @@ impl Worker {
             .map_err(NoToken::Store)?
             .ok_or(NoToken::Absent)
     }
+}
+
+/// Makes rotated tokens durable, again and again while the lease lasts and a little longer: a restart of the database
+/// must not lose the only tokens that X takes.
+///
+/// # Errors
+/// [`StoreError::LeaseLost`] if another grant was brought meanwhile: it stays, and these tokens are dropped. Any other if
+/// the database did not come back in time.
+pub async fn keep_tokens(
+    store: &Store,
+    lease: &Lease,
+    spent: i64,
+    tokens: &OAuth2Tokens,
+) -> Result<(), StoreError> {
+    let kept = (|| store.finish_refresh(lease, spent, tokens))
+        .retry(
+            ExponentialBuilder::default()
+                .with_min_delay(Duration::from_millis(100))
+                .with_max_delay(SAVE_PAUSE)
+                .with_max_times(SAVE_TRIES),
+        )
+        .when(|error| matches!(error, StoreError::Database(_) | StoreError::Connect(_)))
+        .notify(|error, _| {
+            tracing::warn!(
+                account = lease.account,
+                code = error.code(),
+                "a refreshed token could not be kept, trying again: {error}"
+            );
+        })
+        .await;
+    if let Err(error) = &kept {
+        let lost = matches!(error, StoreError::LeaseLost { .. });
+        tracing::error!(
+            account = lease.account,
+            code = error.code(),
+            "a refreshed token was dropped, {}: {error}",
+            if lost {
+                "since other tokens were brought meanwhile"
+            } else {
+                "and X has spent the one before: the account has to log in again"
+            }
+        );
+    }
+    kept
 }
 
 fn bearer(tokens: &OpenedTokens) -> Auth {

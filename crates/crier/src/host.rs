@@ -1,6 +1,6 @@
-//! This machine's clock, to compare with the database's.
+//! This machine: its name, and its clock to compare with the database's.
 //!
-//! **Invariant:** nothing is decided by it: it only shows how far the two are apart.
+//! **Invariant:** nothing is decided by them: they only show where a process runs and how far the clocks are apart.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -20,4 +20,14 @@ pub(crate) fn skew(
     after: DateTime<Utc>,
 ) -> TimeDelta {
     theirs - (before + (after - before) / 2)
+}
+
+/// Its name, as the kernel or its file says.
+pub(crate) fn name() -> String {
+    ["/proc/sys/kernel/hostname", "/etc/hostname"]
+        .iter()
+        .filter_map(|file| std::fs::read_to_string(file).ok())
+        .map(|name| name.trim().to_owned())
+        .find(|name| !name.is_empty())
+        .unwrap_or_else(|| "unknown".to_owned())
 }

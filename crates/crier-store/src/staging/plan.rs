@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::steps::is_held;
 use super::{lock_uploads, release_if_ready};
 use crate::claim::micros;
 use crate::{Store, StoreError};
@@ -11,13 +12,20 @@ use crate::{Store, StoreError};
 /// Looks at a job that somebody else keeps planning at the same moment; the sweep comes back to it.
 const TRIES: usize = 3;
 
+/// What to do about a job whose row somebody holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    Wait,
+    Skip,
+}
+
 impl Store {
     /// Makes the uploads of an open job fit its `media`: rows for new files, none for those that an edit removed or that
     /// belong to another account now, each due `lead` before `run_at`. Of an ended job nothing is left. A job whose
     /// files are all ready already is released.
     pub async fn plan_uploads(&self, job: i64, lead: Duration) -> Result<(), StoreError> {
         for _ in 0..TRIES {
-            if self.try_plan(job, lead).await? {
+            if self.try_plan(job, lead, Held::Wait).await? {
                 break;
             }
         }
@@ -25,8 +33,8 @@ impl Store {
     }
 
     /// Plans up to `limit` jobs that are due within `lead`, wait for media, and whose uploads are missing, outdated, or
-    /// further off than they should be (the account may be served again, `run_at` moved). Answers how many. Nothing that
-    /// waits for media is lost as long as this is called now and then.
+    /// further off than they should be (the account may be served again, `run_at` moved). Answers how many. A job whose row
+    /// somebody holds is passed over. Nothing that waits for media is lost as long as this is called now and then.
     pub async fn sweep_uploads(&self, lead: Duration, limit: i64) -> Result<u64, StoreError> {
         let jobs: Vec<i64> = sqlx::query_scalar(
             "-- sweep_uploads
@@ -47,22 +55,37 @@ impl Store {
         .bind(limit)
         .fetch_all(&self.pool)
         .await?;
-        for job in &jobs {
-            self.plan_uploads(*job, lead).await?;
+        let mut planned = 0;
+        for job in jobs {
+            match self.try_plan(job, lead, Held::Skip).await {
+                Ok(done) => planned += u64::from(done),
+                // Its uploads are held.
+                Err(error) if is_held(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
-        Ok(u64::try_from(jobs.len()).unwrap_or(u64::MAX))
+        Ok(planned)
     }
 
-    /// False if the uploads changed between their locks and the job's, which come in this order.
-    async fn try_plan(&self, job: i64, lead: Duration) -> Result<bool, StoreError> {
+    /// False if the uploads changed between their locks and the job's, which come in this order, or the job was skipped.
+    async fn try_plan(&self, job: i64, lead: Duration, held: Held) -> Result<bool, StoreError> {
         let mut tx = self.pool.begin().await?;
         let locked = lock_uploads(&mut tx, job).await?;
-        let state: Option<String> = sqlx::query_scalar(
-            "-- plan_uploads\nselect state from crier.jobs_open where id = $1 for no key update",
-        )
-        .bind(job)
-        .fetch_optional(&mut *tx)
-        .await?;
+        let lock = match held {
+            Held::Wait => {
+                "-- plan_uploads\nselect state from crier.jobs_open where id = $1 for no key update"
+            }
+            Held::Skip => {
+                "-- plan_uploads\nselect state from crier.jobs_open where id = $1 for no key update skip locked"
+            }
+        };
+        let state: Option<String> = sqlx::query_scalar(lock)
+            .bind(job)
+            .fetch_optional(&mut *tx)
+            .await?;
+        if state.is_none() && held == Held::Skip {
+            return Ok(false);
+        }
         let seen: Vec<i64> = sqlx::query_scalar(
             "-- plan_uploads\nselect id from crier.media_uploads where job_id = $1 order by id",
         )

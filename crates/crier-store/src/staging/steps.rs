@@ -17,6 +17,8 @@ use crate::{Store, StoreError};
 const ID_LIFE_S: u64 = 43_200;
 /// Life of a session in seconds where X does not say; its documents show fifteen days.
 const SESSION_LIFE_S: u64 = 86_400;
+/// Seconds that an upload rests whose job's row somebody holds.
+const HELD_WAIT_S: i32 = 5;
 
 /// Seconds that a life of this many seconds can be relied on: ten minutes less, at most a quarter less. A minute at
 /// least: an id that is dead at birth must not make a file go round and round.
@@ -130,13 +132,39 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         one(upload, ready.rows_affected())?;
-        let released = release_if_ready(&mut tx, upload.job).await?;
+        tx.commit().await?;
+        // A commit of its own: whoever holds the job's row must not undo an upload. The sweep comes back to the job.
+        match self.release_job(upload.job).await {
+            Ok(released) => Ok(released),
+            Err(error) => {
+                tracing::debug!(
+                    job = upload.job,
+                    code = error.code(),
+                    "released a little later: {error}"
+                );
+                Ok(false)
+            }
+        }
+    }
+
+    async fn release_job(&self, job: i64) -> Result<bool, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        lock_uploads(&mut tx, job).await?;
+        let released = release_if_ready(&mut tx, job).await?;
         tx.commit().await?;
         Ok(released)
     }
 
-    /// The file can never be posted: the job ends as failed with this reason, and its other uploads are dropped.
+    /// The file can never be posted: the job ends as failed with this reason, and its other uploads are dropped. While
+    /// somebody holds the job's row, the upload is handed back, to come to the same end a little later.
     pub async fn upload_failed(&self, upload: &Upload, why: &Why) -> Result<(), StoreError> {
+        match self.try_upload_failed(upload, why).await {
+            Err(error) if is_held(&error) => self.hand_back(upload, HELD_WAIT_S).await,
+            other => other,
+        }
+    }
+
+    async fn try_upload_failed(&self, upload: &Upload, why: &Why) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
         lock_uploads(&mut tx, upload.job).await?;
         let worker = end_lease(&mut tx, upload).await?;
@@ -147,8 +175,24 @@ impl Store {
     }
 
     /// Puts the upload off until `until`. If it costs an attempt and was the last one of a job whose time has come, the
-    /// job fails: answers true then. Before its time a job is not given up for what may pass.
+    /// job fails: answers true then. Before its time a job is not given up for what may pass. While somebody holds the
+    /// job's row, the upload is handed back and costs nothing.
     pub async fn put_off_upload(
+        &self,
+        upload: &Upload,
+        until: DateTime<Utc>,
+        later: &PutOff<'_>,
+    ) -> Result<bool, StoreError> {
+        match self.try_put_off(upload, until, later).await {
+            Err(error) if is_held(&error) => {
+                self.hand_back(upload, HELD_WAIT_S).await?;
+                Ok(false)
+            }
+            other => other,
+        }
+    }
+
+    async fn try_put_off(
         &self,
         upload: &Upload,
         until: DateTime<Utc>,
@@ -210,10 +254,15 @@ impl Store {
 
     /// Gives the upload back as it stands, for anybody to go on with at once.
     pub async fn release_upload(&self, upload: &Upload) -> Result<(), StoreError> {
+        self.hand_back(upload, 0).await
+    }
+
+    async fn hand_back(&self, upload: &Upload, after_s: i32) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
         end_lease(&mut tx, upload).await?;
-        let freed = sqlx::query("-- release_upload\nupdate crier.media_uploads set next_at = crier.now(), updated_at = crier.now() where id = $1")
+        let freed = sqlx::query("-- hand_back\nupdate crier.media_uploads set next_at = crier.now() + $2 * interval '1 second', updated_at = crier.now() where id = $1")
             .bind(upload.lease.subject)
+            .bind(after_s)
             .execute(&mut *tx)
             .await?;
         one(upload, freed.rows_affected())?;
@@ -233,6 +282,14 @@ pub struct PutOff<'a> {
     pub new_session: bool,
     /// Told as the job's warning: it may be gone before its time. Otherwise as its error.
     pub as_warning: bool,
+}
+
+/// Whether somebody held a row that the statement needed for too long, or ended the job while it was waited for.
+pub(super) fn is_held(error: &StoreError) -> bool {
+    matches!(
+        error.sqlstate().as_deref(),
+        Some("55P03" | "40001" | "40P01")
+    )
 }
 
 fn one(upload: &Upload, changed: u64) -> Result<(), StoreError> {
@@ -283,18 +340,24 @@ async fn note_attempt(
 }
 
 /// Ends the job for the sake of one of its files, unless an edit has changed that file meanwhile: then the row waits to
-/// be planned anew. The uploads are locked.
+/// be planned anew; or its create call is in flight: then it waits for the outcome. The uploads are locked.
 pub(super) async fn fail_job(
     tx: &mut sqlx::PgConnection,
     job: i64,
     upload: i64,
     error: &serde_json::Value,
 ) -> Result<bool, StoreError> {
+    // Locked first: the leases are read after that, so that no worker can begin to send in between.
+    sqlx::query("-- fail_job\nselect 1 from crier.jobs_open where id = $1 for no key update")
+        .bind(job)
+        .execute(&mut *tx)
+        .await?;
     let failed = sqlx::query(
         "-- fail_job
         update crier.jobs j set state = 'failed', error = $3 from crier.media_uploads u
          where j.id = $1 and j.state in ('scheduled', 'paused') and u.id = $2 and u.account_id = j.account_id
-           and u.item = j.media -> u.position::int",
+           and u.item = j.media -> u.position::int
+           and not exists (select 1 from crier.leases l where l.kind = 'publish' and l.subject = j.id and l.phase = 'sending')",
     )
     .bind(job)
     .bind(upload)

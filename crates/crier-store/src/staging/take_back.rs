@@ -3,8 +3,11 @@
 //! **Invariant:** a post is never sent with fewer media than its row has: ids that are used up or missing send the job
 //! back to staging.
 
+use std::time::Duration;
+
 use super::lock_uploads;
-use super::steps::fail_job;
+use super::steps::{fail_job, is_held};
+use crate::claim::micros;
 use crate::lease::Lease;
 use crate::{Store, StoreError};
 
@@ -43,7 +46,12 @@ impl Store {
         // A commit of its own each, since it locks what belongs to the job, in order. Until then the file may be
         // claimed once more, which does no harm.
         for (upload, job, _) in rows.iter().filter(|row| row.2 >= CRASH_BOUND) {
-            taken.quarantined += u64::from(self.quarantine_upload(*upload, *job).await?);
+            match self.quarantine_upload(*upload, *job).await {
+                Ok(done) => taken.quarantined += u64::from(done),
+                // Its turn comes with the next crash.
+                Err(error) if is_held(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(taken)
     }
@@ -77,23 +85,27 @@ impl Store {
     }
 
     /// The media ids of a job, in the order of its `media` column; only those that are ready, of the job as it is now,
-    /// and usable for a while yet. Fewer than the job has media means that it must not be sent: [`Store::restage`].
-    pub async fn media_ids(&self, job: i64) -> Result<Vec<String>, StoreError> {
+    /// and usable for `margin` yet, the time that a call may take. Fewer than the job has media means that it must not be
+    /// sent: [`Store::restage`].
+    pub async fn media_ids(&self, job: i64, margin: Duration) -> Result<Vec<String>, StoreError> {
         Ok(sqlx::query_scalar(
             "-- media_ids
             select u.media_id from crier.media_uploads u join crier.jobs_open j on j.id = u.job_id
-             where u.job_id = $1 and u.state = 'ready' and u.media_id is not null and u.expires_at > crier.now()
+             where u.job_id = $1 and u.state = 'ready' and u.media_id is not null
+               and u.expires_at > crier.now() + $2 * interval '1 microsecond'
                and u.account_id = j.account_id and u.item = j.media -> u.position::int
              order by u.position",
         )
         .bind(job)
+        .bind(micros(media_margin(margin)))
         .fetch_all(&self.pool)
         .await?)
     }
 
-    /// Sends the job of this publishing lease back to staging: what is used up or missing is uploaded anew.
-    pub async fn restage(&self, lease: &Lease) -> Result<(), StoreError> {
-        self.back_to_staging(lease, false).await
+    /// Sends the job of this publishing lease back to staging: what is missing, or used up within `margin`, is uploaded
+    /// anew.
+    pub async fn restage(&self, lease: &Lease, margin: Duration) -> Result<(), StoreError> {
+        self.back_to_staging(lease, Some(margin)).await
     }
 
     /// Sends it back with all its files, since X does not take their ids although they should be good. Once a job:
@@ -109,11 +121,16 @@ impl Store {
         if before {
             return Ok(false);
         }
-        self.back_to_staging(lease, true).await?;
+        self.back_to_staging(lease, None).await?;
         Ok(true)
     }
 
-    async fn back_to_staging(&self, lease: &Lease, all: bool) -> Result<(), StoreError> {
+    /// Those used up within `margin`, or all.
+    async fn back_to_staging(
+        &self,
+        lease: &Lease,
+        margin: Option<Duration>,
+    ) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
         let held: Option<i64> = sqlx::query_scalar(
             "-- back_to_staging\nselect token from crier.leases where kind = 'publish' and subject = $1 and token = $2 for update",
@@ -130,10 +147,11 @@ impl Store {
             "-- back_to_staging
             update crier.media_uploads set state = 'waiting', media_id = null, segments_done = 0, file_stamp = null,
                    expires_at = null, error = null, next_at = crier.now(), updated_at = crier.now()
-             where job_id = $1 and state = 'ready' and ($2 or expires_at is null or expires_at <= crier.now())",
+             where job_id = $1 and state = 'ready' and ($2::bigint is null or expires_at is null
+                    or expires_at <= crier.now() + $2 * interval '1 microsecond')",
         )
         .bind(lease.subject)
-        .bind(all)
+        .bind(margin.map(media_margin).map(micros))
         .execute(&mut *tx)
         .await?;
         sqlx::query("-- back_to_staging\nupdate crier.jobs_open set held = held | 1::smallint where id = $1")
@@ -143,4 +161,13 @@ impl Store {
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// Seconds of a media id's life that a create call may ask for. Less than the shortest life that is counted on, a minute:
+/// a longer margin would send a file round and round.
+const MOST_MARGIN: Duration = Duration::from_secs(45);
+
+/// The part of a call's margin that its media ids must outlive. They last longer at X than their row says.
+pub(crate) fn media_margin(margin: Duration) -> Duration {
+    margin.min(MOST_MARGIN)
 }

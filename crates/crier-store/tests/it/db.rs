@@ -52,6 +52,19 @@ impl Db {
         Self { store, admin, name }
     }
 
+    /// Another process with the same database.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test's server is named by the script that started it"
+    )]
+    pub(crate) async fn connect(&self) -> Store {
+        let url = std::env::var("CRIER_TEST_DATABASE_URL").unwrap();
+        let (base, _) = url.rsplit_once('/').unwrap();
+        Store::connect(&options(format!("{base}/{}", self.name)), None)
+            .await
+            .unwrap()
+    }
+
     pub(crate) async fn account(&self, handle: &str, number: u32) -> Account {
         self.store
             .import_account(&Import {

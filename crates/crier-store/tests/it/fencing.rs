@@ -367,26 +367,61 @@ async fn a_lease_that_was_renewed_at_the_last_moment_is_not_taken_back() {
         "it lives"
     );
     db.advance("31 seconds").await;
-    // The scheduler has seen it expired and waits for the lane, which a session holds; meanwhile it is renewed.
+    // The scheduler sees it expired and waits for its row, which a renewal that is not committed yet holds.
     let store = db.store.clone();
     let holder = tokio::spawn(async move {
         store
-            .run_script("select 1 from crier.lanes for update; select pg_sleep(1)")
+            .run_script(
+                "update crier.leases set expires_at = crier.now() + interval '1 minute'; select pg_sleep(1)",
+            )
             .await
     });
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     let store = db.store.clone();
     let expiry = tokio::spawn(async move { store.expire_leases(100).await });
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    assert!(!expiry.is_finished(), "it waits for the lane");
-    db.sql("update crier.leases set expires_at = crier.now() + interval '1 minute'")
-        .await;
+    assert!(!expiry.is_finished(), "it waits for the lease");
     holder.await.unwrap().unwrap();
     assert_eq!(expiry.await.unwrap().unwrap(), Expired::default());
     db.store
         .settle(&job.lease, &[], &published("1"))
         .await
         .unwrap();
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn a_lane_or_job_that_somebody_holds_keeps_no_other_lease_waiting() {
+    let db = Db::new().await;
+    for (handle, id) in [("acme", 1), ("orbit", 2), ("nova", 3)] {
+        db.account(handle, id).await;
+    }
+    db.sql("insert into crier.jobs (account, text) values ('acme', 'x'), ('orbit', 'x'), ('nova', 'x')")
+        .await;
+    assert_eq!(db.claim(Uuid::new_v4()).await.len(), 3);
+    db.advance("31 seconds").await;
+    let store = db.store.clone();
+    let holder = tokio::spawn(async move {
+        store
+            .run_script(
+                "select 1 from crier.lanes where account_id = 1 for update;
+                 select 1 from crier.jobs_open where account_id = 2 for update; select pg_sleep(1)",
+            )
+            .await
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let taken = |n| Expired {
+        claimed: n,
+        ..Expired::default()
+    };
+    assert_eq!(db.store.expire_leases(100).await.unwrap(), taken(1));
+    assert!(!holder.is_finished(), "it waited for nobody");
+    holder.await.unwrap().unwrap();
+    assert_eq!(
+        db.store.expire_leases(100).await.unwrap(),
+        taken(2),
+        "their turn comes once they are free"
+    );
     db.drop().await;
 }
 

@@ -96,6 +96,21 @@ async fn bad_recurring_rows_are_refused_in_words() {
             "'{\"text\":\"x\",\"max_lateness\":\"-1 hour\"}'",
             "must not be negative",
         ),
+        (
+            4,
+            "'{\"text\":\"x\",\"max_lateness\":\"200 years\"}'",
+            "template: max_lateness must be at most 100 years",
+        ),
+        (
+            4,
+            "'{\"text\":\"x\",\"options\":{\"geo\":{\"place_id\":1e999}}}'",
+            "template holds the number 1000",
+        ),
+        (
+            4,
+            "('{\"text\":\"x\",\"media\":' || repeat('[', 200) || repeat(']', 200) || '}')::jsonb",
+            "template is nested more than 32 levels deep",
+        ),
         (4, "'{\"text\":\"x\",\"media\":7}'", "template: media must"),
         (
             4,

@@ -92,6 +92,62 @@ const REFUSED: &[(&str, &str)] = &[
         "not infinity",
     ),
     (
+        "(account, text, run_at) values ('acme', 'x', '280000-01-01')",
+        "run_at is in the year 280000: is that a typo?",
+    ),
+    (
+        "(account, text, run_at) values ('acme', 'x', '20261-12-01')",
+        "run_at is in the year 20261",
+    ),
+    (
+        "(account, text, run_at) values ('acme', 'x', '0044-03-15 BC')",
+        "run_at is in the year 44 BC",
+    ),
+    (
+        "(account, text, run_at) values ('acme', 'x', '1999-12-31 23:59:59+00')",
+        "run_at is in the year 1999",
+    ),
+    (
+        "(account, text, next_attempt_at) values ('acme', 'x', '10000-01-01')",
+        "next_attempt_at is in the year 10000",
+    ),
+    (
+        "(account, text, max_lateness) values ('acme', 'x', '101 years')",
+        "at most 100 years",
+    ),
+    (
+        "(account, text, max_lateness) values ('acme', 'x', '1000000 years')",
+        "at most 100 years",
+    ),
+    (
+        "(account, text, options) values ('acme', 'x', '{\"geo\":{\"place_id\":1e999}}')",
+        "options holds the number 1000",
+    ),
+    (
+        "(account, text, options) values ('acme', 'x', '{\"quote_tweet_id\":-1000000000000000}')",
+        "more than 15 digits",
+    ),
+    (
+        "(account, text, options) values ('acme', 'x', ('{\"geo\":' || repeat('[', 200) || repeat(']', 200) || '}')::jsonb)",
+        "options is nested more than 32 levels deep",
+    ),
+    (
+        "(account, text, options) values ('acme', 'x', ('{\"geo\":' || repeat('[', 32) || '1' || repeat(']', 32) || '}')::jsonb)",
+        "options is nested more than 32 levels deep",
+    ),
+    (
+        "(account, text, options) values ('acme', 'x', jsonb_build_object('card_uri', repeat('x', 70000)))",
+        "options has 70016 bytes",
+    ),
+    (
+        "(account, media) values ('acme', '[{\"path\":\"p.png\",\"additional_owners\":[1e999]}]')",
+        "media holds the number 1000",
+    ),
+    (
+        "(account, media) values ('acme', jsonb_build_array(jsonb_build_object('path', 'p.png', 'subtitles', (repeat('[', 200) || repeat(']', 200))::jsonb)))",
+        "media is nested more than 32 levels deep",
+    ),
+    (
         "(account, text, run_at) values ('acme', 'x', 'tomorrowish')",
         "invalid input syntax",
     ),

@@ -11,6 +11,8 @@ use uuid::Uuid;
 use crate::db::{Db, TTL};
 
 const LEAD: Duration = Duration::from_mins(30);
+/// So long may a create call take.
+const CALL: Duration = Duration::from_secs(10);
 
 fn session(id: &str) -> NewSession {
     NewSession {
@@ -108,7 +110,7 @@ async fn a_job_goes_out_only_after_its_last_file_and_with_their_ids_in_order() {
     assert!(db.claim(Uuid::new_v4()).await.is_empty());
     assert!(db.stage(&uploads[0], "11").await);
     assert_eq!(db.held().await, 0);
-    assert_eq!(db.store.media_ids(1).await.unwrap(), ["11", "22"]);
+    assert_eq!(db.store.media_ids(1, CALL).await.unwrap(), ["11", "22"]);
     assert_eq!(db.claim(Uuid::new_v4()).await.len(), 1);
     db.drop().await;
 }
@@ -327,8 +329,8 @@ async fn ids_at_the_end_of_their_life_send_the_job_back_to_staging() {
     let job = db.claim(Uuid::new_v4()).await.remove(0);
     db.sql("update crier.media_uploads set expires_at = crier.now() where position = 1")
         .await;
-    assert_eq!(db.store.media_ids(1).await.unwrap(), ["11"]);
-    db.store.restage(&job.lease).await.unwrap();
+    assert_eq!(db.store.media_ids(1, CALL).await.unwrap(), ["11"]);
+    db.store.restage(&job.lease, CALL).await.unwrap();
     let changed = db
         .store
         .begin_sending(&job.lease, job.revision, TTL / 3, &[])
@@ -346,11 +348,11 @@ async fn ids_at_the_end_of_their_life_send_the_job_back_to_staging() {
         db.claim(Uuid::new_v4()).await.is_empty(),
         "never a bare post"
     );
-    lost(&db.store.restage(&job.lease).await);
+    lost(&db.store.restage(&job.lease, CALL).await);
     let anew = db.due().await;
     assert_eq!(anew.iter().map(|u| u.position).collect::<Vec<_>>(), [1]);
     assert!(db.stage(&anew[0], "33").await);
-    assert_eq!(db.store.media_ids(1).await.unwrap(), ["11", "33"]);
+    assert_eq!(db.store.media_ids(1, CALL).await.unwrap(), ["11", "33"]);
     // Nobody needs to publish for that: the row's own time comes ten minutes before X's.
     db.advance("23 hours 49 minutes").await;
     assert!(db.due().await.is_empty());

@@ -21,7 +21,8 @@ const MOST_SUBTITLE_BYTES: u64 = 1024 * 1024;
 impl Staging {
     /// Does all of it; answers the life of the media id in seconds, if X said.
     pub(super) async fn whole(&mut self) -> Result<Option<u64>, Stop> {
-        let item = one_item(&self.upload.item).map_err(failed)?;
+        let item = self.upload.item.clone();
+        let item = item.and_then(|item| one_item(&item)).map_err(failed)?;
         let file = self.open(item.path.as_deref()).await?;
         let (category, kind) = match fitting(&item, &file) {
             Ok(fitting) => fitting,

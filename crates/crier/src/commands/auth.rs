@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use crier_core::answer::CallFault;
 use crier_core::verdict::{Action, Step, judge};
 use crier_store::{Import, OAuth1Tokens, OAuth2Tokens, Store};
+use crier_worker::keep_tokens;
 use crier_x::AppCredentials;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -214,7 +215,7 @@ async fn refresh(context: &Context, handle: &str) -> anyhow::Result<()> {
                 expires_in_s: i64::try_from(reply.value.expires_in_s).unwrap_or(i64::MAX),
                 scopes: Vec::new(),
             };
-            store.finish_refresh(&lease, &rotated).await?;
+            keep_tokens(&store, &lease, tokens.version, &rotated).await?;
             if context.screen.json {
                 return context.screen.object(
                     &json!({"account": account.handle, "expires_in_s": rotated.expires_in_s}),
@@ -229,7 +230,12 @@ async fn refresh(context: &Context, handle: &str) -> anyhow::Result<()> {
             Ok(())
         }
         Err(fault) => {
-            store.abandon_refresh(&lease).await?;
+            if let Err(error) = store.abandon_refresh(&lease).await {
+                tracing::warn!(
+                    code = error.code(),
+                    "the right to refresh could not be given back: {error}"
+                );
+            }
             let verdict = judge(Step::Token, &fault);
             let words = match &fault {
                 CallFault::NotSent { detail } => format!("the request did not reach X: {detail}"),

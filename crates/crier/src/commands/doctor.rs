@@ -21,6 +21,8 @@ use crate::{connect, host};
 const MOST_SKEW_S: f64 = 2.0;
 /// Notifications arrive at once, or not at all.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// A process notes every ten seconds that it is here.
+const SEEN_S: u32 = 30;
 /// Oldest Postgres that crier's tables work on.
 const OLDEST: u32 = 15;
 
@@ -249,7 +251,37 @@ async fn database(config: &Config, store: &Store, report: &mut Report) -> anyhow
             "start `crier run` or `crier scheduler`",
         );
     }
+    present(store, report).await?;
     accounts::accounts(config, store, report).await
+}
+
+async fn present(store: &Store, report: &mut Report) -> anyhow::Result<()> {
+    let present = store.present(SEEN_S).await?;
+    let processes = present.iter().map(|role| {
+        format!(
+            "{} as {} on {} (version {})",
+            role.processes,
+            role.role,
+            role.hosts.join(", "),
+            role.versions.join(", ")
+        )
+    });
+    let told = processes.collect::<Vec<_>>().join("; ");
+    if present.iter().any(|role| role.role == "worker") {
+        report.ok("processes", told);
+    } else {
+        report.add(
+            "processes",
+            Mark::Doubt,
+            if told.is_empty() {
+                "none was seen lately".to_owned()
+            } else {
+                format!("{told}; no worker")
+            },
+            "start `crier run` or `crier worker`",
+        );
+    }
+    Ok(())
 }
 
 async fn notify(store: &Store, report: &mut Report) {

@@ -21,11 +21,14 @@ use crate::connect;
 use crate::embedded::home::Home;
 use crate::exit::{Refusal, Refuse};
 use crate::gather::Database;
+use crate::host;
 use crate::lifecycle::{Stop, stop_on_signals};
 use crate::screen::note;
 
 /// A loop that has not come round for this long is stalled.
 const STALLED: Duration = Duration::from_mins(1);
+/// How often a process notes that it is here.
+const PRESENCE: Duration = Duration::from_secs(10);
 /// How often kept numbers are added up where nobody scrapes.
 const FOLD: Duration = Duration::from_secs(5);
 
@@ -121,6 +124,10 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
             id: Uuid::new_v4(),
             options: config.scheduler.options(&config.media),
         };
+        tasks.spawn(named(
+            "presence",
+            presence(store.clone(), scheduler.id, "scheduler", stop.soft.clone()),
+        ));
         let beat = health.register("scheduler", STALLED);
         tasks.spawn(named("scheduler", scheduler.run(beat, stop.soft.clone())));
         tasks.spawn(named("totals", fold(store.clone(), stop.soft.clone())));
@@ -138,6 +145,10 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
             options: config.worker.options(&config.media),
             chance: rand::random::<f64>,
         };
+        tasks.spawn(named(
+            "presence",
+            presence(store.clone(), worker.id, "worker", stop.soft.clone()),
+        ));
         let beat = health.register("worker", STALLED);
         tasks.spawn(named("worker", worker.run(beat, stop.soft.clone())));
     }
@@ -216,6 +227,23 @@ async fn supervise(
         (None, why) => bail!(
             "{why}: what was in flight was left behind; its leases run out and other workers take over"
         ),
+    }
+}
+
+/// Notes that this process is here, for people to see.
+async fn presence(store: Store, id: Uuid, role: &'static str, stop: CancellationToken) {
+    let host = host::name();
+    while !stop.is_cancelled() {
+        if let Err(error) = store.seen(id, role, &host, env!("CARGO_PKG_VERSION")).await {
+            tracing::warn!(
+                code = error.code(),
+                "it could not be noted that this {role} is here, trying again: {error}"
+            );
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PRESENCE) => {}
+            () = stop.cancelled() => {}
+        }
     }
 }
 

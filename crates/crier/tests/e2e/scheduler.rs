@@ -133,6 +133,90 @@ async fn a_text_that_is_too_long_fails_within_seconds_and_the_others_go_out() {
     stage.done().await;
 }
 
+/// Columns and values that Postgres takes and this process could not hold.
+const OUT_OF_BOUNDS: [&str; 8] = [
+    "(account, text, run_at) values ('other', 'far', '280000-01-01')",
+    "(account, text, run_at) values ('other', 'typo', '20261-12-01')",
+    "(account, text, run_at) values ('other', 'past', '0044-03-15 BC')",
+    "(account, text, max_lateness) values ('other', 'patient', '1000 years')",
+    r#"(account, text, options) values ('other', 'number', '{"geo":{"place_id":1e999}}')"#,
+    r#"(account, text, options) values ('other', 'deep', ('{"geo":' || repeat('[', 200) || repeat(']', 200) || '}')::jsonb)"#,
+    r#"(account, text, media) values ('other', 'owner', '[{"path":"p.png","additional_owners":[1e999]}]')"#,
+    "(account, text, media) values ('other', 'deep media', jsonb_build_array(jsonb_build_object('path', 'p.png', 'subtitles', (repeat('[', 200) || repeat(']', 200))::jsonb)))",
+];
+
+#[tokio::test]
+async fn what_this_process_cannot_hold_is_refused_and_would_harm_only_its_own_row() {
+    let stage = Stage::new(&json!({})).await;
+    for handle in ["acme", "other"] {
+        stage.account(handle).await;
+    }
+    for row in OUT_OF_BOUNDS {
+        stage
+            .sql(&format!(
+                "set local role crier_writer;
+                 do $do$ begin
+                   insert into crier.jobs {row};
+                   raise exception 'it was taken';
+                 exception when check_violation then null;
+                 end $do$"
+            ))
+            .await;
+    }
+    let rows: Vec<String> = OUT_OF_BOUNDS
+        .iter()
+        .map(|row| format!("insert into crier.jobs {row};"))
+        .collect();
+    stage
+        .sql(&format!(
+            "alter table crier.jobs_open disable trigger jobs_a_bounds; {}
+             alter table crier.jobs_open enable trigger jobs_a_bounds",
+            rows.concat()
+        ))
+        .await;
+    let crier = stage.start("run");
+    for text in ["first", "second"] {
+        stage
+            .sql(&format!(
+                "insert into crier.jobs (account, text) values ('acme', '{text}')"
+            ))
+            .await;
+        stage
+            .until(
+                &format!(
+                    "select state = 'published' as done from crier.jobs where text = '{text}'"
+                ),
+                SOON,
+            )
+            .await;
+    }
+    stage
+        .until(
+            "select not exists (select 1 from crier.job_checks) and count(*) filter (where state = 'published') = 4 as done from crier.jobs",
+            SOON,
+        )
+        .await;
+    let ends = stage
+        .rows("select text, state, error->>'code' as code from crier.jobs where account = 'other' order by id")
+        .await;
+    let end = |text, state, code| json!({"text": text, "state": state, "code": code});
+    assert_eq!(
+        ends,
+        [
+            end("far", "scheduled", None),
+            end("typo", "scheduled", None),
+            end("past", "published", None),
+            end("patient", "published", None),
+            end("number", "failed", Some("options_invalid")),
+            end("deep", "failed", Some("options_invalid")),
+            end("owner", "failed", Some("media_invalid")),
+            end("deep media", "failed", Some("media_invalid")),
+        ]
+    );
+    crier.stop().await;
+    stage.done().await;
+}
+
 #[tokio::test]
 async fn a_job_that_is_too_late_is_missed_and_one_that_may_be_late_is_not() {
     let stage = Stage::new(&json!({})).await;

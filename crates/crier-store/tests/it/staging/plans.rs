@@ -6,7 +6,7 @@ use crier_core::limit::{LimitClass, Window, WindowLength};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{LEAD, lost, session, why, with_media};
+use super::{CALL, LEAD, lost, session, why, with_media};
 use crate::db::TTL;
 
 #[tokio::test]
@@ -21,7 +21,7 @@ async fn an_edit_of_the_media_is_planned_anew_and_what_is_in_hand_stops() {
     lost(&db.store.upload_ready(&old[1], None).await);
     assert!(!db.stage(&old[0], "11").await, "the same file goes on");
     let new = db.due().await.remove(0);
-    assert_eq!(new.item, json!({"path": "c.png"}));
+    assert_eq!(new.item, Ok(json!({"path": "c.png"})));
     assert!(db.stage(&new, "33").await);
     db.sql("update crier.jobs set text = 'better' where id = 1")
         .await;
@@ -47,7 +47,7 @@ async fn an_edit_of_the_media_is_planned_anew_and_what_is_in_hand_stops() {
         .await;
     let anew = db.uploads().await;
     assert_eq!((db.held().await, anew.len()), (1, 2));
-    assert!(db.store.media_ids(1).await.unwrap().is_empty());
+    assert!(db.store.media_ids(1, CALL).await.unwrap().is_empty());
     db.sql("update crier.jobs set media = '[]' where id = 1")
         .await;
     db.store.plan_uploads(1, LEAD).await.unwrap();
@@ -80,7 +80,7 @@ async fn a_file_that_an_edit_replaced_fails_nobody_and_releases_nobody() {
     );
     assert_eq!(db.store.sweep_uploads(LEAD, 10).await.unwrap(), 1);
     let new = db.due().await.remove(0);
-    assert_eq!(new.item, json!({"path": "c.png"}));
+    assert_eq!(new.item, Ok(json!({"path": "c.png"})));
     db.sql(r#"update crier.jobs set media = '[{"path": "d.png"}]' where id = 1"#)
         .await;
     assert!(!db.stage(&new, "44").await);
