@@ -7,6 +7,7 @@
 
 mod media;
 mod scheduler;
+mod secrets;
 mod support;
 mod unknown;
 

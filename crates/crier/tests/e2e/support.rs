@@ -10,12 +10,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub(crate) const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 pub(crate) struct Stage {
     store: Store,
     admin: Store,
-    url: String,
+    pub(crate) url: String,
     name: String,
     sim: std::net::SocketAddr,
     stop_sim: CancellationToken,
@@ -46,6 +46,12 @@ impl Role {
 }
 
 impl Role {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        Self {
+            child: command.spawn().unwrap(),
+        }
+    }
+
     /// Number of the process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id().unwrap()
@@ -104,7 +110,7 @@ impl Stage {
         stage
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_crier"));
         command
             .args(words)
@@ -117,18 +123,14 @@ impl Stage {
     }
 
     pub(crate) fn start(&self, role: &str) -> Role {
-        Role {
-            child: self.command(&[role]).stdin(Stdio::null()).spawn().unwrap(),
-        }
+        self.start_with(role, &[])
     }
 
     /// A role with settings of its own, by the names of the environment.
     pub(crate) fn start_with(&self, role: &str, settings: &[(&str, &str)]) -> Role {
         let mut command = self.command(&[role]);
         command.envs(settings.iter().copied()).stdin(Stdio::null());
-        Role {
-            child: command.spawn().unwrap(),
-        }
+        Role::spawn(&mut command)
     }
 
     /// An account of the simulator, imported as a user would.
@@ -187,6 +189,18 @@ impl Stage {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 20"), "{method} {path}: {answer}");
         serde_json::from_str(body).unwrap_or(Value::Null)
+    }
+
+    /// A page that one of the processes serves.
+    pub(crate) async fn page(&self, address: &str) -> String {
+        let rest = address.strip_prefix("http://").unwrap();
+        let (host, path) = rest.split_once('/').unwrap();
+        let mut stream = TcpStream::connect(host).await.unwrap();
+        let request = format!("GET /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
     }
 
     /// Drops the database; a failing test leaves it to be looked at.
