@@ -2,10 +2,11 @@
 //!
 //! **Invariant:** every Unicode text has a length and a comparable form; nothing here panics.
 
-use std::ops::Range;
-
-use twitter_text::extractor::{Extract as _, Extractor};
 use unicode_normalization::UnicodeNormalization as _;
+
+mod links;
+
+use links::links;
 
 /// Weighted length of a link, whatever its own (twitter-text `config/v3.json`, `transformedURLLength`).
 pub const LINK_WEIGHT: usize = 23;
@@ -111,56 +112,6 @@ fn is_regional(c: char) -> bool {
     matches!(c, '\u{1f1e6}'..='\u{1f1ff}')
 }
 
-/// Where the links of an NFC text are, in bytes and in order.
-///
-/// twitter-text 0.3 looks for "RT" before each `@` and may cut a character in two there, so it is shown a text in
-/// which `@` is another character of the same size that a path may hold and a domain may not; what touches an `@`
-/// (an address, a handle) is sorted out here.
-fn links(text: &str) -> Vec<Range<usize>> {
-    let shown = text.replace('@', "~").replace('＠', "～");
-    let mut places = Vec::new();
-    let mut chars = text.char_indices();
-    let mut units: usize = 0;
-    // The extractor tells places in UTF-16 units.
-    let mut byte_at = |unit: usize| loop {
-        if units >= unit {
-            return chars.offset();
-        }
-        match chars.next() {
-            Some((_, c)) => units += c.len_utf16(),
-            None => return text.len(),
-        }
-    };
-    for link in Extractor::new().extract_urls_with_indices(&shown) {
-        let (Ok(start), Ok(end)) = (usize::try_from(link.start), usize::try_from(link.end)) else {
-            continue;
-        };
-        let place = byte_at(start)..byte_at(end);
-        if has_scheme(link.value) || !touches_at(&text[..place.start], &text[place.end..]) {
-            places.push(place);
-        }
-    }
-    places
-}
-
-fn has_scheme(link: &str) -> bool {
-    ["http://", "https://"].iter().any(|scheme| {
-        link.get(..scheme.len())
-            .is_some_and(|front| front.eq_ignore_ascii_case(scheme))
-    })
-}
-
-/// Whether a name without a scheme is part of an address or a handle, going by what is before and after it.
-fn touches_at(before: &str, after: &str) -> bool {
-    let in_name = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
-    let tail = if after.starts_with(['-', '+']) {
-        after.trim_start_matches(in_name)
-    } else {
-        after
-    };
-    before.trim_end_matches(in_name).ends_with(['@', '＠']) || tail.starts_with(['@', '＠'])
-}
-
 /// A text that X shows, made comparable: entities decoded, NFC, invisible characters dropped, each link (t.co or
 /// another) one fixed mark, white space folded to single spaces, ends trimmed.
 pub fn normalise_for_match(text: &str) -> String {
@@ -264,7 +215,7 @@ mod tests {
             ("löw@example.com", 15),
             ("a.b@example.com", 15),
             ("name.al-last@foo.com", 20),
-            ("@example.com ＠example.com", 12 + 1 + 13),
+            ("@example.com ＠example.com", 12 + 1 + 2 + 23),
             ("é!@acme", 7),
             ("日!@acme", 8),
         ] {
