@@ -35,6 +35,8 @@ pub(crate) enum Route {
     OAuth1Answer,
     AccessToken,
     Invalidate,
+    UpdateWithMedia,
+    Configuration,
 }
 
 /// What the documents say of a route.
@@ -73,7 +75,7 @@ const fn facts(
 
 /// In the order of the enum, which is what `facts_of` relies on.
 #[rustfmt::skip]
-const TABLE: [Facts; 23] = [
+const TABLE: [Facts; 25] = [
     facts(Route::CreatePost, "POST /2/tweets", WRITE, Some(100), Some((10_000, DAY_S))),
     facts(Route::DeletePost, "DELETE /2/tweets/{id}", WRITE, Some(50), None),
     facts(Route::ReadPost, "GET /2/tweets/{id}", READ, Some(900), Some((450, QUARTER_S))),
@@ -97,6 +99,8 @@ const TABLE: [Facts; 23] = [
     facts(Route::OAuth1Answer, "POST /oauth/authorize", &[], None, None),
     facts(Route::AccessToken, "POST /oauth/access_token", &[], None, None),
     facts(Route::Invalidate, "POST /1.1/oauth/invalidate_token", &[], None, None),
+    facts(Route::UpdateWithMedia, "POST /1.1/statuses/update_with_media.json", &[], None, None),
+    facts(Route::Configuration, "GET /1.1/help/configuration.json", &[], Some(15), None),
 ];
 
 impl Route {
@@ -184,6 +188,10 @@ impl Route {
             ("POST", ["1.1", "oauth", "invalidate_token" | "invalidate_token.json"]) => {
                 (Self::Invalidate, None)
             }
+            ("POST", ["1.1", "statuses", "update_with_media.json"]) => {
+                (Self::UpdateWithMedia, None)
+            }
+            ("GET", ["1.1", "help", "configuration.json"]) => (Self::Configuration, None),
             _ => return None,
         };
         Some((found.0, found.1.map(str::to_owned)))

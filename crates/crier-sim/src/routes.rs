@@ -12,6 +12,7 @@ mod oauth;
 mod posts;
 mod reads;
 mod upload;
+mod v1;
 
 use crate::auth::{self, Caller};
 use crate::call::Call;
@@ -34,6 +35,7 @@ pub(crate) fn act(world: &mut World, call: &Call) -> Reply {
         }
         Payload::Bytes(_)
         | Payload::Upload(_)
+        | Payload::Form(_)
         | Payload::Broken(_)
         | Payload::Gone
         | Payload::Discarded => {}
@@ -49,6 +51,7 @@ pub(crate) fn act(world: &mut World, call: &Call) -> Reply {
         Route::OAuth1Answer => handshake::answer(world, call, now_us),
         Route::AccessToken => handshake::access_token(world, call, now_us),
         Route::Invalidate => handshake::invalidate(world, call, now_us),
+        Route::UpdateWithMedia | Route::Configuration => v1::answer(world, call, now_us),
         Route::CreatePost
         | Route::DeletePost
         | Route::ReadPost
@@ -115,6 +118,8 @@ fn deed(world: &mut World, caller: &Caller, call: &Call, now_us: i64) -> Outcome
         | Route::OAuth1Page
         | Route::OAuth1Answer
         | Route::AccessToken
-        | Route::Invalidate => Err(problem::internal("this route has no user")),
+        | Route::Invalidate
+        | Route::UpdateWithMedia
+        | Route::Configuration => Err(problem::internal("this route has no user")),
     }
 }

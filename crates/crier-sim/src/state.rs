@@ -72,8 +72,24 @@ impl World {
         let defaults = Defaults {
             limits: &self.options.limits,
             app_limits: self.options.documented_app_limits,
+            media_24h: self.options.v1_media_24h,
         };
         self.limits.take(caller, &defaults, now_us)
+    }
+
+    /// Takes so many pictures from the user's day, if there is room for all (x-api.md 7.1).
+    pub(crate) fn take_media(
+        &mut self,
+        caller: crate::limits::Caller<'_>,
+        pictures: u32,
+        now_us: i64,
+    ) -> crate::limits::Taken {
+        let defaults = Defaults {
+            limits: &self.options.limits,
+            app_limits: self.options.documented_app_limits,
+            media_24h: self.options.v1_media_24h,
+        };
+        self.limits.take_media(caller, &defaults, pictures, now_us)
     }
 }
 

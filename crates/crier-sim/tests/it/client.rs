@@ -133,6 +133,20 @@ impl Request {
         self.body("multipart/form-data; boundary=edge", body)
     }
 
+    /// Parts as v1.1 takes them: texts, and files called `media[]`.
+    pub(crate) fn v1_form(self, parts: &[(&str, &str)], files: &[&[u8]]) -> Self {
+        let mut body = Vec::new();
+        let texts = parts.iter().map(|(name, text)| (*name, text.as_bytes()));
+        for (name, content) in texts.chain(files.iter().map(|file| ("media[]", *file))) {
+            let head = format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
+            body.extend(head.into_bytes());
+            body.extend(content);
+            body.extend(b"\r\n");
+        }
+        body.extend(b"--edge--\r\n");
+        self.body("multipart/form-data; boundary=edge", body)
+    }
+
     fn bytes(&self, addr: SocketAddr) -> Vec<u8> {
         let mut head = format!(
             "{} {} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\ncontent-length: {}\r\n",

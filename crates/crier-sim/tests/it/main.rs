@@ -20,3 +20,4 @@ mod reads;
 mod rules;
 mod sign;
 mod tokens;
+mod v1;
