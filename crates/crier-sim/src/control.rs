@@ -4,6 +4,7 @@
 //! is not understood is 400 with a reason and changes nothing.
 
 pub(crate) mod accounts;
+mod standing;
 mod time;
 mod views;
 
@@ -40,6 +41,9 @@ pub(crate) fn router(sim: Arc<Sim>) -> Router {
             get(list_faults).post(arm_fault).delete(disarm_faults),
         )
         .route("/_sim/limits", post(set_limits))
+        .route("/_sim/credits", post(standing::credits))
+        .route("/_sim/standing", post(standing::standing))
+        .route("/_sim/revoke", post(standing::revoke))
         .route("/_sim/clock", get(time::show).post(time::set))
         .route("/_sim/options", get(show_options).post(set_options))
         .route("/_sim/reset", post(reset))

@@ -65,6 +65,9 @@ pub struct SimOptions {
     pub documented_app_limits: bool,
     /// Limits of all accounts, by route; those of an account go first.
     pub limits: BTreeMap<String, LimitSpec>,
+    /// An app without money is told so in the newer of the two forms seen live: `credits-depleted`
+    /// instead of `CreditsDepleted` (x-api.md 6.3).
+    pub newer_credits_problem: bool,
     /// The v1.1 endpoints answer; if not, they are 403 with code 453, as for self-serve apps
     /// (x-api.md 7.2).
     pub v1: bool,
@@ -103,6 +106,7 @@ impl Default for SimOptions {
             max_video_ms: 140_000,
             documented_app_limits: false,
             limits: BTreeMap::new(),
+            newer_credits_problem: false,
             v1: true,
             v1_max_media_per_upload: 1,
             v1_photo_size_limit: 3 << 20,

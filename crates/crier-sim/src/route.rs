@@ -136,6 +136,24 @@ impl Route {
         matches!(self, Self::Token | Self::Revoke)
     }
 
+    /// True for v1.1, whose errors have another form.
+    pub(crate) fn is_v1(self) -> bool {
+        matches!(self, Self::UpdateWithMedia | Self::Configuration)
+    }
+
+    /// True where something is made or changed.
+    pub(crate) fn writes(self) -> bool {
+        !matches!(
+            self,
+            Self::ReadPost
+                | Self::ReadPosts
+                | Self::UserPosts
+                | Self::Me
+                | Self::Status
+                | Self::Configuration
+        )
+    }
+
     /// True where the body holds a file.
     pub(crate) fn carries_file(self) -> bool {
         matches!(self, Self::Append | Self::OneShot)

@@ -1,7 +1,7 @@
 //! The deeds, one function a route.
 //!
-//! Invariant: the order is always the same: the edge (413), the caller (401), the window (429), the
-//! right (403), the request itself. A refusal changes nothing but the window's count.
+//! Invariant: the order is always the same: the edge (413), the caller (401), whether X deals with
+//! it at all (403), the window (429), the money (402), the right (403), the request itself. A refusal changes nothing but the window's count.
 
 mod authorize;
 mod draft;
@@ -11,6 +11,7 @@ mod metadata;
 mod oauth;
 mod posts;
 mod reads;
+mod standing;
 mod upload;
 mod v1;
 
@@ -72,6 +73,7 @@ pub(crate) fn act(world: &mut World, call: &Call) -> Reply {
 
 fn for_user(world: &mut World, call: &Call, now_us: i64) -> Outcome {
     let caller = auth::prove(world, call, now_us)?;
+    standing::admit(world, &caller.account, &caller.client_id, call.route)?;
     let taken = world.take_limit(
         limits::Caller {
             account: &caller.account,
@@ -81,13 +83,15 @@ fn for_user(world: &mut World, call: &Call, now_us: i64) -> Outcome {
         now_us,
     );
     let outcome = if taken.allowed {
-        caller
-            .may(call.route)
+        standing::afford(world, &caller.client_id, now_us)
+            .and_then(|()| caller.may(call.route))
             .and_then(|()| deed(world, &caller, call, now_us))
     } else {
         Err(problem::too_many())
     };
     let mut reply = outcome.unwrap_or_else(|refusal| refusal);
+    let (account, app) = (&caller.account, &caller.client_id);
+    standing::charge(world, account, app, call.route, &reply, now_us);
     for standing in &taken.standings {
         reply.headers.extend(standing.headers());
     }

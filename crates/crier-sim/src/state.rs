@@ -7,6 +7,7 @@ pub(crate) mod accounts;
 pub(crate) mod grants;
 pub(crate) mod handshakes;
 pub(crate) mod media;
+pub(crate) mod money;
 pub(crate) mod posts;
 
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ pub(crate) struct World {
     pub(crate) media: media::MediaStore,
     pub(crate) posts: posts::Posts,
     pub(crate) limits: Limits,
+    pub(crate) money: money::Money,
     pub(crate) faults: Faults,
     pub(crate) records: Records,
 }
@@ -49,6 +51,7 @@ impl World {
             media: media::MediaStore::default(),
             posts: posts::Posts::default(),
             limits: Limits::default(),
+            money: money::Money::default(),
             faults: Faults::default(),
             records: Records::default(),
             options,

@@ -13,7 +13,7 @@ use crate::clock::seconds;
 use crate::problem;
 use crate::reply::Reply;
 use crate::state::World;
-use crate::state::grants::{App, TIMESTAMP_SLACK_S, UserToken};
+use crate::state::grants::{App, AppStanding, TIMESTAMP_SLACK_S, UserToken};
 
 /// RFC 3986 unreserved characters stay, all else becomes `%XX` (x-api.md 2.1).
 pub(crate) fn encode(text: &str) -> String {
@@ -140,6 +140,9 @@ pub(crate) fn claim(world: &World, header: &str, now_us: i64) -> Result<Claim, R
         return Err(problem::oauth1(135, "Timestamp out of bounds."));
     }
     let app = world.grants.app_by_consumer_key(key).ok_or_else(refused)?;
+    if app.standing == AppStanding::Suspended {
+        return Err(problem::oauth1(416, "Invalid / suspended application."));
+    }
     Ok(Claim {
         app: app.clone(),
         token: of("oauth_token").map(str::to_owned),

@@ -13,8 +13,8 @@ use super::{Answer, answered, ok, read};
 use crate::limits;
 use crate::options::{AccountSpec, DEFAULT_SCOPE};
 use crate::route::Route;
-use crate::state::accounts::Account;
-use crate::state::grants::{App, Terms};
+use crate::state::accounts::{Account, Standing};
+use crate::state::grants::{App, AppStanding, Terms};
 use crate::state::{Sim, World};
 
 /// The app of accounts that name none: always the same, so that configurations outlive a restart.
@@ -93,6 +93,7 @@ pub(crate) fn make(world: &mut World, spec: &AccountSpec) -> Result<Value, Strin
             premium: false,
             expires_in: EXPIRES_IN,
             client_id: app.client_id.clone(),
+            standing: Standing::Active,
         });
     }
     let account = world
@@ -195,6 +196,8 @@ fn app(world: &mut World, spec: &AccountSpec) -> Result<App, String> {
         consumer_secret: fixed(SHARED_KEY_SECRET).unwrap_or_else(|| chance.word(50)),
         redirect_uris: spec.redirect_uris.clone(),
         may_write: spec.may_write(),
+        standing: AppStanding::Active,
+        owner: None,
     };
     world.grants.add_app(app.clone());
     Ok(app)

@@ -8,14 +8,14 @@ use sha2::{Digest as _, Sha256};
 
 use super::draft::{self, Draft};
 use super::media::usable;
-use super::{Outcome, reads};
+use super::{Outcome, reads, standing};
 use crate::auth::Caller;
 use crate::call::Call;
 use crate::clock::seconds_us;
 use crate::problem;
 use crate::reply::Reply;
 use crate::state::World;
-use crate::state::accounts::Account;
+use crate::state::accounts::{Account, Standing};
 use crate::state::media::Class;
 use crate::state::posts::{Attached, Likeness, Post};
 use crate::text;
@@ -42,7 +42,7 @@ pub(super) fn create(world: &mut World, caller: &Caller, call: &Call, now_us: i6
     let cleaned = text::clean(&draft.text);
     check_text(world, &author, &draft, &cleaned)?;
     let media = check_media(world, &author, &draft, now_us)?;
-    let reply_to = check_reply(world, &author, &draft)?;
+    let (reply_to, summoned) = check_reply(world, &author, &draft)?;
     let quotes = check_quote(world, &draft)?;
     let history = check_edit(world, &author, &draft, now_us)?;
     let likeness = likeness(&author, &json!([cleaned, draft.reply_to, draft.media_ids]));
@@ -55,6 +55,8 @@ pub(super) fn create(world: &mut World, caller: &Caller, call: &Call, now_us: i6
             "You are not allowed to create a Tweet with duplicate content.",
         ));
     }
+    let item = standing::price(&cleaned, summoned);
+    world.money.charge(&caller.client_id, item, now_us);
     let fresh = Fresh {
         account: author.id,
         text: draft.text,
@@ -90,7 +92,7 @@ pub(super) struct Fresh {
     pub(super) likeness: Likeness,
 }
 
-/// Makes it live.
+/// Makes it live, unless its author is silenced.
 pub(super) fn store(world: &mut World, fresh: Fresh, now_us: i64) -> Post {
     let chance = &mut world.chance;
     let id = chance.snowflake(now_us);
@@ -102,9 +104,7 @@ pub(super) fn store(world: &mut World, fresh: Fresh, now_us: i64) -> Post {
             tail.push_str(&text::link_to(chance));
         }
     }
-    if let Some(previous) = fresh.history.last() {
-        world.posts.delete(*previous);
-    }
+    let previous = fresh.history.last().copied();
     let mut history = fresh.history;
     history.push(id);
     let post = Post {
@@ -123,8 +123,14 @@ pub(super) fn store(world: &mut World, fresh: Fresh, now_us: i64) -> Post {
         history,
         request: fresh.request,
     };
-    world.posts.insert(post.clone(), Some(fresh.likeness));
-    world.records.posts += 1;
+    // Backend comments of 2023: such a post appears to succeed and is never stored (x-api.md 4.6).
+    if standing::standing(world, &post.account) != Standing::Silenced {
+        if let Some(previous) = previous {
+            world.posts.delete(previous);
+        }
+        world.posts.insert(post.clone(), Some(fresh.likeness));
+        world.records.posts += 1;
+    }
     post
 }
 
@@ -213,10 +219,15 @@ fn target(world: &World, parameter: &str, id: &str) -> Result<Post, Reply> {
         .ok_or_else(|| problem::not_found("tweet", parameter, id))
 }
 
-/// Replies only to one's own posts, or when summoned: the author mentions or quotes you (4.3).
-fn check_reply(world: &World, author: &Account, draft: &Draft) -> Result<Option<u64>, Reply> {
+/// Replies only to one's own posts, or when summoned: the author mentions or quotes you (4.3). Tells
+/// whether it was summoned too.
+fn check_reply(
+    world: &World,
+    author: &Account,
+    draft: &Draft,
+) -> Result<(Option<u64>, bool), Reply> {
     let Some(id) = &draft.reply_to else {
-        return Ok(None);
+        return Ok((None, false));
     };
     let target = target(world, "reply.in_reply_to_tweet_id", id)?;
     let handle = author.username.to_ascii_lowercase();
@@ -230,7 +241,7 @@ fn check_reply(world: &World, author: &Account, draft: &Draft) -> Result<Option<
             "Reply to this conversation is not allowed because you have not been mentioned or otherwise engaged by the author of the post you are replying to.",
         ));
     }
-    Ok(Some(target.id))
+    Ok((Some(target.id), summoned && target.account != author.id))
 }
 
 fn check_quote(world: &World, draft: &Draft) -> Result<Option<u64>, Reply> {

@@ -9,8 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::Outcome;
 use super::posts::{Fresh, LIMIT, likeness, store};
+use super::{Outcome, standing};
 use crate::auth::{credentials, oauth1};
 use crate::call::{Call, value};
 use crate::ingest::{Form, Payload};
@@ -45,12 +45,9 @@ pub(super) fn answer(world: &mut World, call: &Call, now_us: i64) -> Outcome {
     };
     let user = oauth1::verify(world, call, header, now_us)?;
     if !world.options.v1 {
-        return Err(problem::v1(
-            403,
-            453,
-            "You currently have access to a subset of X API V2 endpoints and limited v1.1 endpoints (e.g. media post, oauth) only. If you need access to this endpoint, you may need a different access level. You can learn more here: https://developer.x.com/en/portal/product",
-        ));
+        return Err(problem::v1_not_in_plan());
     }
+    standing::admit(world, &user.account, &user.client_id, call.route)?;
     let author = world
         .accounts
         .get(&user.account)
@@ -75,7 +72,8 @@ pub(super) fn answer(world: &mut World, call: &Call, now_us: i64) -> Outcome {
     } else if call.route == Route::Configuration {
         Ok(Reply::json(200, &configuration(world)))
     } else if user.may_write {
-        update(world, caller, &author, call, now_us)
+        standing::afford(world, &user.client_id, now_us)
+            .and_then(|()| update(world, caller, &author, call, now_us))
     } else {
         let words = "Application cannot perform write actions. Contact Twitter Platform Operations through https://support.twitter.com/forms/platform.";
         Err(problem::v1(403, 261, words))
@@ -182,6 +180,8 @@ fn update(
         request: Value::Object(request),
         likeness,
     };
+    let item = standing::price(&cleaned, false);
+    world.money.charge(caller.app, item, now_us);
     let post = store(world, fresh, now_us);
     let mut tweet = tweet::tweet(world, author, &post, &cleaned, &pictures);
     tweet["possibly_sensitive"] = json!(sensitive);

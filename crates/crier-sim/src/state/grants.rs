@@ -24,6 +24,19 @@ pub(crate) struct App {
     pub(crate) redirect_uris: Vec<String>,
     /// What the OAuth 1.0a tokens that users grant it from now on may do; older ones keep what they had.
     pub(crate) may_write: bool,
+    pub(crate) standing: AppStanding,
+    /// The user whose app it is: his reads are cheaper (x-api.md 5.3).
+    pub(crate) owner: Option<String>,
+}
+
+/// How X stands to an app.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum AppStanding {
+    #[default]
+    Active,
+    Suspended,
+    /// In no project that pays (x-api.md 6.3).
+    NotEnrolled,
 }
 
 /// An access token's meaning.
@@ -289,6 +302,22 @@ impl Grants {
         }
         self.user_tokens.retain(|_, token| !known(token));
         self.add_user_token(chance, account, client_id, may_write)
+    }
+
+    /// The user takes back all that was granted, to one app or to all.
+    pub(crate) fn disown(&mut self, account: &str, client_id: Option<&str>) {
+        let hit = |owner: &str, app: &str| {
+            owner == account && client_id.is_none_or(|client_id| client_id == app)
+        };
+        self.access
+            .retain(|_, access| !hit(&access.account, &access.client_id));
+        self.codes
+            .retain(|_, code| !hit(&code.account, &code.client_id));
+        self.user_tokens
+            .retain(|_, token| !hit(&token.account, &token.client_id));
+        for refresh in self.refresh.values_mut() {
+            refresh.spent |= hit(&refresh.account, &refresh.client_id);
+        }
     }
 
     /// Takes an OAuth 1.0a token back.
