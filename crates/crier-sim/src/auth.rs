@@ -8,7 +8,7 @@ pub(crate) mod oauth1;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
-use crate::call::{Call, form_of, value};
+use crate::call::{Call, members_of, value};
 use crate::ingest::Payload;
 use crate::problem;
 use crate::reply::Reply;
@@ -104,7 +104,7 @@ pub(crate) fn seeming_account(
 ) -> Option<String> {
     let grants = &world.grants;
     let account = if route.names_caller_in_body() {
-        let form = form_of(headers, payload?);
+        let form = members_of(headers, payload?);
         let of = |name| value(&form, name);
         of("refresh_token")
             .or(of("token"))

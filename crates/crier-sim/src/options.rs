@@ -49,6 +49,8 @@ pub struct SimOptions {
     pub empty_append_replies: bool,
     /// A second finalize is 404 instead of the first one's answer (not documented, x-api.md 3.5).
     pub refuse_second_finalize: bool,
+    /// Finalize goes without a body too, as it did before July 2026 (x-api.md 3.5).
+    pub finalize_without_body: bool,
     /// New posts are not seen by reads until so many milliseconds later (x-api.md 4.2).
     pub read_delay_ms: u64,
     /// The rules for self-serve apps: no quotes, replies only when summoned, one cashtag
@@ -99,6 +101,7 @@ impl Default for SimOptions {
             unwrapped_media_replies: false,
             empty_append_replies: false,
             refuse_second_finalize: false,
+            finalize_without_body: false,
             read_delay_ms: 0,
             self_serve: true,
             too_long_is_forbidden: false,

@@ -5,6 +5,7 @@
 
 mod authorize;
 mod draft;
+mod fields;
 mod handshake;
 mod media;
 mod metadata;

@@ -137,7 +137,9 @@ fn update(
         | Payload::Gone
         | Payload::Discarded => &empty,
     };
-    let of = |name| value(&form.members, name);
+    // The documents have all in the form; tweepy puts all but the files in the query.
+    let query = call.query();
+    let of = |name| value(&form.members, name).or_else(|| value(&query, name));
     let missing = |name: &str| problem::v1(403, 38, &format!("{name} parameter is missing."));
     let status = of("status").ok_or_else(|| missing("status"))?;
     if form.files.is_empty() {
@@ -166,6 +168,7 @@ fn update(
     let request = form
         .members
         .iter()
+        .chain(&query)
         .map(|(name, value)| (name.clone(), Value::String(value.clone())))
         .collect();
     let fresh = Fresh {

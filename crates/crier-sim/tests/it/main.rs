@@ -6,7 +6,10 @@
     reason = "a test that cannot go on is a test that fails"
 )]
 
+mod answers;
 mod client;
+mod clients;
+mod conform;
 mod control;
 mod faults;
 mod handshake;
@@ -18,6 +21,7 @@ mod money;
 mod oauth1;
 mod posts;
 mod reads;
+mod requests;
 mod rules;
 mod sign;
 mod standing;

@@ -125,6 +125,18 @@ async fn pictures_may_be_raw_or_base64_and_keep_to_the_configuration() {
 }
 
 #[tokio::test]
+async fn what_is_not_a_file_may_stand_in_the_query() {
+    let x = X::start().await;
+    let acme = x.user("acme").await;
+    let path = format!("{PATH}?status=in%20the%20query%20%26%20signed&possibly_sensitive=true");
+    let request = Request::new("POST", &path).v1_form(&[], &[&png(600)]);
+    let tweet = Keys::user(&acme).send(&x, request, &[]).await.expect(200);
+    assert_eq!(tweet["possibly_sensitive"], true);
+    let post = &x.look("/_sim/posts").await[0];
+    assert_eq!(post["text"], "in the query & signed");
+}
+
+#[tokio::test]
 async fn every_403_has_its_own_words() {
     let x = X::start().await;
     let acme = x.user("acme").await;
