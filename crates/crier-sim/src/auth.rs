@@ -8,7 +8,7 @@ pub(crate) mod oauth1;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
-use crate::call::{Call, form_of, value};
+use crate::call::{Call, members_of, value};
 use crate::ingest::Payload;
 use crate::problem;
 use crate::reply::Reply;
@@ -104,7 +104,7 @@ pub(crate) fn seeming_account(
 ) -> Option<String> {
     let grants = &world.grants;
     let account = if route.names_caller_in_body() {
-        let form = form_of(headers, payload?);
+        let form = members_of(headers, payload?);
         let of = |name| value(&form, name);
         of("refresh_token")
             .or(of("token"))
@@ -117,9 +117,11 @@ pub(crate) fn seeming_account(
         &grants.access(token)?.account
     } else {
         let parameters = oauth1::parameters(credentials(headers, "OAuth")?);
-        &grants
-            .user_token(value(&parameters, "oauth_token")?)?
-            .account
+        let token = value(&parameters, "oauth_token")?;
+        grants
+            .user_token(token)
+            .map(|known| &known.account)
+            .or_else(|| world.handshakes.account(token))?
     };
     Some(world.accounts.handle(account))
 }

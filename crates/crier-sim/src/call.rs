@@ -79,6 +79,28 @@ impl Call {
     }
 }
 
+/// The members of a call of the token endpoint: of a form, or the strings of a JSON object, which some
+/// clients send.
+pub(crate) fn members_of(headers: &HeaderMap, payload: &Payload) -> Vec<(String, String)> {
+    match payload {
+        Payload::Bytes(bytes) if content_type(headers) == "application/json" => {
+            let members: Map<String, Value> = serde_json::from_slice(bytes).unwrap_or_default();
+            members
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())))
+                .collect()
+        }
+        Payload::Bytes(_)
+        | Payload::Upload(_)
+        | Payload::Form(_)
+        | Payload::TooLarge
+        | Payload::Broken(_)
+        | Payload::Disk(_)
+        | Payload::Gone
+        | Payload::Discarded => form_of(headers, payload),
+    }
+}
+
 /// The form in a body; empty for any other type of body.
 pub(crate) fn form_of(headers: &HeaderMap, payload: &Payload) -> Vec<(String, String)> {
     match payload {
@@ -87,6 +109,7 @@ pub(crate) fn form_of(headers: &HeaderMap, payload: &Payload) -> Vec<(String, St
         }
         Payload::Bytes(_)
         | Payload::Upload(_)
+        | Payload::Form(_)
         | Payload::TooLarge
         | Payload::Broken(_)
         | Payload::Disk(_)

@@ -4,6 +4,7 @@
 //! is not understood is 400 with a reason and changes nothing.
 
 pub(crate) mod accounts;
+mod standing;
 mod time;
 mod views;
 
@@ -40,6 +41,9 @@ pub(crate) fn router(sim: Arc<Sim>) -> Router {
             get(list_faults).post(arm_fault).delete(disarm_faults),
         )
         .route("/_sim/limits", post(set_limits))
+        .route("/_sim/credits", post(standing::credits))
+        .route("/_sim/standing", post(standing::standing))
+        .route("/_sim/revoke", post(standing::revoke))
         .route("/_sim/clock", get(time::show).post(time::set))
         .route("/_sim/options", get(show_options).post(set_options))
         .route("/_sim/reset", post(reset))
@@ -104,6 +108,8 @@ struct LimitChange {
     user_24h_remaining: Option<u32>,
     app_24h: Option<u32>,
     app_24h_remaining: Option<u32>,
+    media_24h: Option<u32>,
+    media_24h_remaining: Option<u32>,
 }
 
 async fn set_limits(State(sim): State<Arc<Sim>>, body: Bytes) -> Answer {
@@ -125,11 +131,13 @@ async fn set_limits(State(sim): State<Arc<Sim>>, body: Bytes) -> Answer {
             window_s: change.window_s,
             user_24h: change.user_24h,
             app_24h: change.app_24h,
+            media_24h: change.media_24h,
         };
         let remaining = Remaining {
             window: change.remaining,
             user_24h: change.user_24h_remaining,
             app_24h: change.app_24h_remaining,
+            media_24h: change.media_24h_remaining,
         };
         let now_us = world.clock.now_us();
         let crate::state::World {
@@ -139,6 +147,7 @@ async fn set_limits(State(sim): State<Arc<Sim>>, body: Bytes) -> Answer {
         let defaults = Defaults {
             limits: &options.limits,
             app_limits: options.documented_app_limits,
+            media_24h: options.v1_media_24h,
         };
         limits.set_remaining(caller, &defaults, &remaining, now_us);
         Ok(ok(200, &json!({"ok": true})))

@@ -119,12 +119,17 @@ pub(crate) fn invalid_request(message: &str) -> Reply {
     invalid(&[json!({"message": message, "parameters": {}})])
 }
 
-/// 401 in the form of v1.1, for OAuth 1.0a faults: code 32, 89, 135 or 215 (x-api.md 6.3).
-pub(crate) fn oauth1(code: u16, message: &str) -> Reply {
+/// An error in the form of v1.1 (x-api.md 6.1, third row).
+pub(crate) fn v1(status: u16, code: u16, message: &str) -> Reply {
     Reply::json(
-        401,
+        status,
         &json!({"errors": [{"code": code, "message": message}]}),
     )
+}
+
+/// 401 in the form of v1.1, for OAuth 1.0a faults: code 32, 89, 135 or 215 (x-api.md 6.3).
+pub(crate) fn oauth1(code: u16, message: &str) -> Reply {
+    v1(401, code, message)
 }
 
 /// An error of the token endpoint: OAuth JSON, not a problem (x-api.md 1.6).
@@ -132,5 +137,99 @@ pub(crate) fn oauth2(status: u16, error: &str, description: &str) -> Reply {
     Reply::json(
         status,
         &json!({"error": error, "error_description": description}),
+    )
+}
+
+/// 402: the developer account has no money, in the two forms seen live (x-api.md 6.3).
+pub(crate) fn no_credits(account_id: &str, newer: bool) -> Reply {
+    let body = if newer {
+        json!({
+            "title": "Payment Required",
+            "detail": "credits depleted",
+            "type": format!("{PROBLEMS}/credits-depleted"),
+            "status": 402,
+        })
+    } else {
+        json!({
+            "account_id": account_id.parse::<u64>().unwrap_or(0),
+            "title": "CreditsDepleted",
+            "detail": format!("Your enrolled account [{account_id}] does not have any credits to fulfill this request."),
+            "type": format!("{PROBLEMS}/credits"),
+        })
+    };
+    Reply::json(402, &body)
+}
+
+/// 403: the spending limit of the billing cycle is reached (x-api.md 6.3).
+pub(crate) fn spend_cap(account_id: &str, reset_date: &str) -> Reply {
+    Reply::json(
+        403,
+        &json!({
+            "account_id": account_id.parse::<u64>().unwrap_or(0),
+            "reset_date": reset_date,
+            "title": "SpendCapReached",
+            "detail": format!("Your enrolled account [{account_id}] has reached its billing cycle spend cap. API requests will be blocked until the next cycle begins on {reset_date}."),
+            "type": format!("{PROBLEMS}/credits"),
+        }),
+    )
+}
+
+/// 403: the user in whose name it is called is suspended (x-api.md 6.2).
+pub(crate) fn user_suspended() -> Reply {
+    Reply::problem(
+        403,
+        &json!({
+            "title": "Forbidden",
+            "detail": "The user used for authentication is suspended",
+            "type": format!("{PROBLEMS}/user-suspended"),
+            "status": 403,
+        }),
+    )
+}
+
+/// 403: the user has to unlock the account on X's site first; in the form of v1.1 on v2 as well.
+pub(crate) fn user_locked() -> Reply {
+    v1(
+        403,
+        326,
+        "To protect our users from spam and other malicious activity, this account is temporarily locked. Please log in to https://twitter.com to unlock your account.",
+    )
+}
+
+/// 403: the app is suspended (x-api.md 6.2).
+pub(crate) fn app_suspended() -> Reply {
+    Reply::problem(
+        403,
+        &json!({
+            "title": "Forbidden",
+            "detail": "This app is suspended.",
+            "type": format!("{PROBLEMS}/app-suspended"),
+            "status": 403,
+        }),
+    )
+}
+
+/// 403: the app is in no project that pays (x-api.md 6.2).
+pub(crate) fn not_enrolled(client_id: &str) -> Reply {
+    Reply::problem(
+        403,
+        &json!({
+            "client_id": client_id,
+            "detail": "When authenticating requests to the Twitter API v2 endpoints, you must use keys and tokens from a Twitter developer App that is attached to a Project. You can create a project via the developer portal.",
+            "registration_url": "https://developer.twitter.com/en/docs/projects/overview",
+            "title": "Client Forbidden",
+            "required_enrollment": "Appropriate Level of API Access",
+            "reason": "client-not-enrolled",
+            "type": format!("{PROBLEMS}/client-forbidden"),
+        }),
+    )
+}
+
+/// 403: v1.1 is not in the app's plan (x-api.md 7.2).
+pub(crate) fn v1_not_in_plan() -> Reply {
+    v1(
+        403,
+        453,
+        "You currently have access to a subset of X API V2 endpoints and limited v1.1 endpoints (e.g. media post, oauth) only. If you need access to this endpoint, you may need a different access level. You can learn more here: https://developer.x.com/en/portal/product",
     )
 }

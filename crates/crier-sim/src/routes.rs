@@ -1,16 +1,20 @@
 //! The deeds, one function a route.
 //!
-//! Invariant: the order is always the same: the edge (413), the caller (401), the window (429), the
-//! right (403), the request itself. A refusal changes nothing but the window's count.
+//! Invariant: the order is always the same: the edge (413), the caller (401), whether X deals with
+//! it at all (403), the window (429), the money (402), the right (403), the request itself. A refusal changes nothing but the window's count.
 
 mod authorize;
 mod draft;
+mod fields;
+mod handshake;
 mod media;
 mod metadata;
 mod oauth;
 mod posts;
 mod reads;
+mod standing;
 mod upload;
+mod v1;
 
 use crate::auth::{self, Caller};
 use crate::call::Call;
@@ -33,6 +37,7 @@ pub(crate) fn act(world: &mut World, call: &Call) -> Reply {
         }
         Payload::Bytes(_)
         | Payload::Upload(_)
+        | Payload::Form(_)
         | Payload::Broken(_)
         | Payload::Gone
         | Payload::Discarded => {}
@@ -43,6 +48,12 @@ pub(crate) fn act(world: &mut World, call: &Call) -> Reply {
         Route::Revoke => oauth::revoke(world, call),
         Route::AuthorizePage => authorize::page(world, call),
         Route::AuthorizeAnswer => authorize::answer(world, call, now_us),
+        Route::RequestToken => handshake::request_token(world, call, now_us),
+        Route::OAuth1Page => handshake::page(world, call, now_us),
+        Route::OAuth1Answer => handshake::answer(world, call, now_us),
+        Route::AccessToken => handshake::access_token(world, call, now_us),
+        Route::Invalidate => handshake::invalidate(world, call, now_us),
+        Route::UpdateWithMedia | Route::Configuration => v1::answer(world, call, now_us),
         Route::CreatePost
         | Route::DeletePost
         | Route::ReadPost
@@ -63,6 +74,7 @@ pub(crate) fn act(world: &mut World, call: &Call) -> Reply {
 
 fn for_user(world: &mut World, call: &Call, now_us: i64) -> Outcome {
     let caller = auth::prove(world, call, now_us)?;
+    standing::admit(world, &caller.account, &caller.client_id, call.route)?;
     let taken = world.take_limit(
         limits::Caller {
             account: &caller.account,
@@ -72,13 +84,15 @@ fn for_user(world: &mut World, call: &Call, now_us: i64) -> Outcome {
         now_us,
     );
     let outcome = if taken.allowed {
-        caller
-            .may(call.route)
+        standing::afford(world, &caller.client_id, now_us)
+            .and_then(|()| caller.may(call.route))
             .and_then(|()| deed(world, &caller, call, now_us))
     } else {
         Err(problem::too_many())
     };
     let mut reply = outcome.unwrap_or_else(|refusal| refusal);
+    let (account, app) = (&caller.account, &caller.client_id);
+    standing::charge(world, account, app, call.route, &reply, now_us);
     for standing in &taken.standings {
         reply.headers.extend(standing.headers());
     }
@@ -101,8 +115,16 @@ fn deed(world: &mut World, caller: &Caller, call: &Call, now_us: i64) -> Outcome
         Route::Metadata => metadata::set(world, caller, call, now_us),
         Route::AddSubtitles => metadata::add_subtitles(world, caller, call, now_us),
         Route::DeleteSubtitles => metadata::delete_subtitles(world, caller, call, now_us),
-        Route::Token | Route::Revoke | Route::AuthorizePage | Route::AuthorizeAnswer => {
-            Err(problem::internal("this route has no user"))
-        }
+        Route::Token
+        | Route::Revoke
+        | Route::AuthorizePage
+        | Route::AuthorizeAnswer
+        | Route::RequestToken
+        | Route::OAuth1Page
+        | Route::OAuth1Answer
+        | Route::AccessToken
+        | Route::Invalidate
+        | Route::UpdateWithMedia
+        | Route::Configuration => Err(problem::internal("this route has no user")),
     }
 }

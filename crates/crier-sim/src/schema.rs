@@ -120,6 +120,19 @@ impl Checker {
         self.typed(place, name, "must be a boolean", Value::as_bool)
     }
 
+    /// A number.
+    pub(crate) fn number(&mut self, place: Place<'_>, name: &str) -> Option<f64> {
+        self.typed(place, name, "must be a number", Value::as_f64)
+    }
+
+    /// A list of strings.
+    pub(crate) fn strings(&mut self, place: Place<'_>, name: &str) -> Option<Vec<String>> {
+        self.typed(place, name, "must be an array of strings", |value| {
+            let read = |item: &Value| item.as_str().map(str::to_owned);
+            value.as_array()?.iter().map(read).collect()
+        })
+    }
+
     /// An integer within bounds.
     pub(crate) fn integer(
         &mut self,

@@ -13,8 +13,8 @@ use super::{Answer, answered, ok, read};
 use crate::limits;
 use crate::options::{AccountSpec, DEFAULT_SCOPE};
 use crate::route::Route;
-use crate::state::accounts::Account;
-use crate::state::grants::{App, Terms};
+use crate::state::accounts::{Account, Standing};
+use crate::state::grants::{App, AppStanding, Terms};
 use crate::state::{Sim, World};
 
 /// The app of accounts that name none: always the same, so that configurations outlive a restart.
@@ -93,6 +93,7 @@ pub(crate) fn make(world: &mut World, spec: &AccountSpec) -> Result<Value, Strin
             premium: false,
             expires_in: EXPIRES_IN,
             client_id: app.client_id.clone(),
+            standing: Standing::Active,
         });
     }
     let account = world
@@ -125,8 +126,7 @@ pub(crate) fn make(world: &mut World, spec: &AccountSpec) -> Result<Value, Strin
     let names = (spec.access_token.clone(), spec.refresh_token.clone());
     let World { grants, chance, .. } = world;
     let tokens = grants.issue(chance, terms, now_us, names);
-    let may_write = spec.oauth1_access.as_deref() != Some("read");
-    let (token, secret) = grants.add_user_token(chance, &id, &app.client_id, may_write);
+    let (token, secret) = grants.add_user_token(chance, &id, &app.client_id, app.may_write);
     let mut oauth2 = json!({
         "client_id": app.client_id,
         "client_secret": app.client_secret,
@@ -177,6 +177,7 @@ fn app(world: &mut World, spec: &AccountSpec) -> Result<App, String> {
             ));
         }
         app.redirect_uris.extend(spec.redirect_uris.iter().cloned());
+        app.may_write = spec.may_write();
         return Ok(app.clone());
     }
     let chance = &mut world.chance;
@@ -194,6 +195,9 @@ fn app(world: &mut World, spec: &AccountSpec) -> Result<App, String> {
         consumer_key: fixed(SHARED_KEY).unwrap_or_else(|| chance.word(25)),
         consumer_secret: fixed(SHARED_KEY_SECRET).unwrap_or_else(|| chance.word(50)),
         redirect_uris: spec.redirect_uris.clone(),
+        may_write: spec.may_write(),
+        standing: AppStanding::Active,
+        owner: None,
     };
     world.grants.add_app(app.clone());
     Ok(app)

@@ -41,11 +41,11 @@ pub(super) async fn set(State(sim): State<Arc<Sim>>, body: Bytes) -> Answer {
     }))
 }
 
-/// Seconds, of either sign and with a fraction, as microseconds.
-fn micros(seconds: f64) -> Result<i64, String> {
+/// Seconds or dollars, of either sign and with a fraction, as millionths.
+pub(super) fn micros(seconds: f64) -> Result<i64, String> {
     std::time::Duration::try_from_secs_f64(seconds.abs())
         .ok()
         .and_then(|span| i64::try_from(span.as_micros()).ok())
         .map(|us| if seconds < 0.0 { -us } else { us })
-        .ok_or_else(|| format!("`{seconds}` is not a number of seconds"))
+        .ok_or_else(|| format!("`{seconds}` is not a usable number"))
 }

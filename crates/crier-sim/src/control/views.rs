@@ -89,6 +89,7 @@ pub(super) async fn stats(State(sim): State<Arc<Sim>>) -> Answer {
             "resent_segments": records.resent_segments,
             "live_sessions": world.media.live_sessions(now_us),
             "faults_fired": world.faults.fired(),
+            "money": world.money.show(),
         }),
     )
 }

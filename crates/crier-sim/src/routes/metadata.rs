@@ -101,47 +101,69 @@ fn check_metadata(
         };
         match name {
             "alt_text" => {
-                check.closed(inner, &["text"]);
-                check.required(inner, &["text"]);
+                only(check, inner, &["text"]);
                 alt_text = check.short_string(inner, "text", ALT_LIMIT);
             }
             "allow_download_status" => {
                 check.closed(inner, &["allow_download"]);
                 check.boolean(inner, "allow_download");
             }
-            "content_expiration" => check.required(inner, &["timestamp_sec"]),
-            "domain_restrictions" => check.required(inner, &["whitelist"]),
+            "content_expiration" => {
+                only(check, inner, &["timestamp_sec"]);
+                check.number(inner, "timestamp_sec");
+            }
+            "domain_restrictions" => {
+                only(check, inner, &["whitelist"]);
+                check.strings(inner, "whitelist");
+            }
             "found_media_origin" => {
-                check.closed(inner, &["id", "provider"]);
-                check.required(inner, &["id", "provider"]);
+                only(check, inner, &["id", "provider"]);
                 check.string(inner, "id");
                 check.string(inner, "provider");
             }
             "management_info" => {
-                check.required(inner, &["managed"]);
+                only(check, inner, &["managed"]);
                 check.boolean(inner, "managed");
             }
-            "preview_image" => check.required(inner, &["media_key"]),
+            "preview_image" => {
+                only(check, inner, &["media_key"]);
+                check.object(inner, "media_key");
+            }
+            "sensitive_media_warning" => {
+                let kinds = ["adult_content", "graphic_violence", "other"];
+                check.closed(inner, &kinds);
+                for kind in kinds {
+                    check.boolean(inner, kind);
+                }
+            }
             "shared_info" => {
-                check.required(inner, &["shared"]);
+                only(check, inner, &["shared"]);
                 check.boolean(inner, "shared");
             }
             "sticker_info" => {
-                check.required(inner, &["stickers"]);
+                only(check, inner, &["stickers"]);
                 let stickers = members.get("stickers").unwrap_or(&Value::Null);
-                if stickers.as_array().is_none_or(|list| list.len() > STICKERS) {
-                    let what = format!("must be an array of at most {STICKERS}");
+                let good =
+                    |list: &Vec<Value>| list.len() <= STICKERS && list.iter().all(Value::is_object);
+                if !stickers.as_array().is_some_and(good) {
+                    let what = format!("must be an array of at most {STICKERS} objects");
                     check.fault(&format!("{path}.stickers"), stickers, &what);
                 }
             }
             "upload_source" => {
-                check.required(inner, &["upload_source"]);
+                only(check, inner, &["upload_source"]);
                 check.string(inner, "upload_source");
             }
             _ => {}
         }
     }
     alt_text
+}
+
+/// These members, all of them and no other.
+fn only(check: &mut Checker, place: Place<'_>, names: &[&str]) {
+    check.closed(place, names);
+    check.required(place, names);
 }
 
 /// Ties a subtitle track to a video.

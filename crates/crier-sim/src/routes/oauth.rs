@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Outcome;
 use crate::auth::credentials;
-use crate::call::{Call, value};
+use crate::call::{Call, members_of, value};
 use crate::problem;
 use crate::reply::Reply;
 use crate::state::World;
@@ -18,7 +18,7 @@ use crate::state::grants::{Code, Terms, TokenSet};
 
 /// A fresh pair of tokens, or the refusal in OAuth's own form.
 pub(super) fn token(world: &mut World, call: &Call, now_us: i64) -> Outcome {
-    let form = call.form();
+    let form = members_of(&call.headers, &call.payload);
     let grant = required(&form, "grant_type")?;
     let client_id = client(world, call, &form)?;
     match grant {
@@ -58,7 +58,7 @@ pub(super) fn token(world: &mut World, call: &Call, now_us: i64) -> Outcome {
 
 /// Takes a token back. That a token is unknown is no error (RFC 7009 2.2).
 pub(super) fn revoke(world: &mut World, call: &Call) -> Outcome {
-    let form = call.form();
+    let form = members_of(&call.headers, &call.payload);
     let token = required(&form, "token")?;
     let client_id = client(world, call, &form)?;
     let owner = world

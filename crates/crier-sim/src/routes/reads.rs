@@ -7,6 +7,7 @@ use chrono::DateTime;
 use serde_json::{Map, Value, json};
 
 use super::Outcome;
+use super::fields::{OF_POSTS, OF_USERS, closed};
 use crate::auth::Caller;
 use crate::call::{Call, value};
 use crate::clock::millis_us;
@@ -22,17 +23,6 @@ const DEPTH: usize = 3_200;
 /// Posts of a page without `max_results`.
 const PAGE: usize = 10;
 
-/// Parameters that every read of posts takes (spec 2.167, and `tweet.fields` of 2.166).
-const SHAPING: [&str; 7] = [
-    "post.fields",
-    "tweet.fields",
-    "expansions",
-    "media.fields",
-    "poll.fields",
-    "user.fields",
-    "place.fields",
-];
-
 /// The text that the API shows for a post.
 pub(super) fn shown(post: &Post) -> String {
     let text = format!("{}{}", text::cut(&post.stored), post.tail);
@@ -42,21 +32,6 @@ pub(super) fn shown(post: &Post) -> String {
 /// Ids of all versions, as strings.
 pub(super) fn history(post: &Post) -> Vec<String> {
     post.history.iter().map(ToString::to_string).collect()
-}
-
-/// Refuses query parameters that the route does not have.
-fn closed(query: &[(String, String)], allowed: &[&str]) -> Result<(), Reply> {
-    let stranger = query
-        .iter()
-        .find(|(name, _)| !allowed.contains(&name.as_str()) && !SHAPING.contains(&name.as_str()));
-    stranger.map_or(Ok(()), |(name, value)| {
-        let known = [allowed, &SHAPING].concat().join(",");
-        Err(problem::invalid_parameter(
-            &format!("The query parameter [{name}] is not one of [{known}]"),
-            name,
-            value,
-        ))
-    })
 }
 
 /// The post as far as its fields are asked for.
@@ -116,7 +91,7 @@ fn seen<'a>(world: &'a World, id: &str, now_us: i64) -> Option<&'a Post> {
 pub(super) fn post(world: &World, call: &Call, now_us: i64) -> Outcome {
     let id = call.path_id()?;
     let query = call.query();
-    closed(&query, &[])?;
+    closed(&query, &[], &OF_POSTS)?;
     let body = seen(world, id, now_us).map_or_else(
         || json!({"errors": [problem::absent("tweet", "id", id)]}),
         |post| json!({"data": render(post, &query)}),
@@ -127,7 +102,7 @@ pub(super) fn post(world: &World, call: &Call, now_us: i64) -> Outcome {
 /// Up to 100 posts by id.
 pub(super) fn posts(world: &World, call: &Call, now_us: i64) -> Outcome {
     let query = call.query();
-    closed(&query, &["ids"])?;
+    closed(&query, &["ids"], &OF_POSTS)?;
     let given = value(&query, "ids").unwrap_or_default();
     let ids: Vec<_> = given.split(',').collect();
     if ids.len() > 100 || !ids.iter().all(|id| is_id(id)) {
@@ -155,7 +130,7 @@ pub(super) fn posts(world: &World, call: &Call, now_us: i64) -> Outcome {
 
 /// Oneself.
 pub(super) fn me(world: &World, caller: &Caller, call: &Call) -> Outcome {
-    closed(&call.query(), &[])?;
+    closed(&call.query(), &[], &OF_USERS)?;
     let account = world
         .accounts
         .get(&caller.account)
@@ -249,6 +224,7 @@ fn wanted(query: &[(String, String)]) -> Result<Wanted, Reply> {
             "until_id",
             "exclude",
         ],
+        &OF_POSTS,
     )?;
     let refused = |name: &str, given: &str, what: &str| {
         let message = format!("The `{name}` query parameter value [{given}] {what}");

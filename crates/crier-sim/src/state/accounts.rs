@@ -16,6 +16,21 @@ pub(crate) struct Account {
     pub(crate) expires_in: u64,
     /// The app of the newest grant.
     pub(crate) client_id: String,
+    pub(crate) standing: Standing,
+}
+
+/// How X stands to a user (x-api.md 4.6 and 6.3).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Standing {
+    #[default]
+    Active,
+    Suspended,
+    /// Until the user has proven to be one.
+    Locked,
+    /// Reads only.
+    ReadOnly,
+    /// Posts appear to succeed and are never stored.
+    Silenced,
 }
 
 /// All users.

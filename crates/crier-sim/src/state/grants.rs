@@ -22,6 +22,21 @@ pub(crate) struct App {
     pub(crate) consumer_key: String,
     pub(crate) consumer_secret: String,
     pub(crate) redirect_uris: Vec<String>,
+    /// What the OAuth 1.0a tokens that users grant it from now on may do; older ones keep what they had.
+    pub(crate) may_write: bool,
+    pub(crate) standing: AppStanding,
+    /// The user whose app it is: his reads are cheaper (x-api.md 5.3).
+    pub(crate) owner: Option<String>,
+}
+
+/// How X stands to an app.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum AppStanding {
+    #[default]
+    Active,
+    Suspended,
+    /// In no project that pays (x-api.md 6.3).
+    NotEnrolled,
 }
 
 /// An access token's meaning.
@@ -265,6 +280,49 @@ impl Grants {
         };
         self.user_tokens.insert(token.clone(), known);
         (token, secret)
+    }
+
+    /// The OAuth 1.0a token that the user granted the app already, or a new one: X hands out the same
+    /// until it is revoked. One of other rights is replaced.
+    pub(crate) fn user_token_for(
+        &mut self,
+        chance: &mut Chance,
+        account: &str,
+        app: (&str, bool),
+    ) -> (String, String) {
+        let (client_id, may_write) = app;
+        let known = |token: &UserToken| token.account == account && token.client_id == client_id;
+        let same = self
+            .user_tokens
+            .iter()
+            .filter(|(_, token)| known(token) && token.may_write == may_write)
+            .min_by_key(|(word, _)| word.as_str());
+        if let Some((word, token)) = same {
+            return (word.clone(), token.secret.clone());
+        }
+        self.user_tokens.retain(|_, token| !known(token));
+        self.add_user_token(chance, account, client_id, may_write)
+    }
+
+    /// The user takes back all that was granted, to one app or to all.
+    pub(crate) fn disown(&mut self, account: &str, client_id: Option<&str>) {
+        let hit = |owner: &str, app: &str| {
+            owner == account && client_id.is_none_or(|client_id| client_id == app)
+        };
+        self.access
+            .retain(|_, access| !hit(&access.account, &access.client_id));
+        self.codes
+            .retain(|_, code| !hit(&code.account, &code.client_id));
+        self.user_tokens
+            .retain(|_, token| !hit(&token.account, &token.client_id));
+        for refresh in self.refresh.values_mut() {
+            refresh.spent |= hit(&refresh.account, &refresh.client_id);
+        }
+    }
+
+    /// Takes an OAuth 1.0a token back.
+    pub(crate) fn invalidate(&mut self, token: &str) {
+        self.user_tokens.remove(token);
     }
 
     /// Notes a nonce; false if it was used before with this timestamp and token.

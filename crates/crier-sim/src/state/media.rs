@@ -51,7 +51,8 @@ impl Class {
     /// Whether a file of that type belongs here.
     pub(crate) fn takes(self, media_type: &str) -> bool {
         match self {
-            Self::Image => media_type.starts_with("image/"),
+            // No document says which category a 3D model goes by.
+            Self::Image => media_type.starts_with("image/") || media_type.starts_with("model/"),
             Self::Gif => media_type == "image/gif",
             Self::Video => media_type.starts_with("video/"),
             Self::Subtitles => media_type.starts_with("text/"),

@@ -1,6 +1,7 @@
 //! A small HTTP/1.1 client that hides nothing: it tells a lost answer from a cut one.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crier_sim::SimOptions;
 use serde_json::{Value, json};
@@ -11,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 /// A running simulator; it stops when this is dropped.
 pub(crate) struct X {
     pub(crate) addr: SocketAddr,
+    /// Answers may be such as X's description does not have: armed, or in a shape asked for.
+    bent: AtomicBool,
     stop: CancellationToken,
 }
 
@@ -80,6 +83,15 @@ impl Request {
         self.header("content-type", content_type)
     }
 
+    /// The body, if it is a form.
+    pub(crate) fn form_body(&self) -> &[u8] {
+        let form = self
+            .headers
+            .iter()
+            .any(|(_, value)| value.starts_with("application/x-www-form-urlencoded"));
+        if form { &self.body } else { &[] }
+    }
+
     pub(crate) fn json(self, body: &Value) -> Self {
         self.body("application/json", body.to_string())
     }
@@ -120,6 +132,20 @@ impl Request {
         } else {
             [media, texts].concat()
         };
+        body.extend(b"--edge--\r\n");
+        self.body("multipart/form-data; boundary=edge", body)
+    }
+
+    /// Parts as v1.1 takes them: texts, and files called `media[]`.
+    pub(crate) fn v1_form(self, parts: &[(&str, &str)], files: &[&[u8]]) -> Self {
+        let mut body = Vec::new();
+        let texts = parts.iter().map(|(name, text)| (*name, text.as_bytes()));
+        for (name, content) in texts.chain(files.iter().map(|file| ("media[]", *file))) {
+            let head = format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
+            body.extend(head.into_bytes());
+            body.extend(content);
+            body.extend(b"\r\n");
+        }
         body.extend(b"--edge--\r\n");
         self.body("multipart/form-data; boundary=edge", body)
     }
@@ -170,6 +196,11 @@ impl Seen {
         }
     }
 
+    /// A refusal of STATUS for what is not processed: right in form.
+    pub(crate) fn says_no_processing(&self) -> bool {
+        String::from_utf8_lossy(&self.body).contains("no processing to ask about")
+    }
+
     /// The whole answer as text must hold this.
     #[track_caller]
     pub(crate) fn says(&self, status: u16, part: &str) {
@@ -196,11 +227,13 @@ impl X {
     }
 
     pub(crate) async fn with_options(options: SimOptions) -> Self {
+        let bent = !options.faults.is_empty() || options.unwrapped_media_replies;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         tokio::spawn(crier_sim::serve(listener, options, stop.clone()));
-        Self { addr, stop }
+        let bent = AtomicBool::new(bent);
+        Self { addr, bent, stop }
     }
 
     /// Sends a request on a connection of its own and waits for what comes.
@@ -216,10 +249,16 @@ impl X {
         parse(received)
     }
 
+    /// Sends, and holds the answer against X's description.
     pub(crate) async fn send(&self, request: Request) -> Seen {
-        self.attempt(&request)
+        let seen = self
+            .attempt(&request)
             .await
-            .unwrap_or_else(|lost| panic!("{} {}: {lost:?}", request.method, request.path))
+            .unwrap_or_else(|lost| panic!("{} {}: {lost:?}", request.method, request.path));
+        if !self.bent.load(Ordering::Relaxed) {
+            crate::conform::judge(&request, &seen);
+        }
+        seen
     }
 
     /// A control call that must work.
@@ -246,6 +285,7 @@ impl X {
     }
 
     pub(crate) async fn fault(&self, fault: &Value) {
+        self.bent.store(true, Ordering::Relaxed);
         self.control("POST", "/_sim/faults", fault).await;
     }
 

@@ -72,10 +72,10 @@ async fn the_app_must_prove_itself_before_the_token_counts() {
         .header("authorization", "Basic YTpi")
         .form(&form);
     assert_eq!(x.send(wrong).await.expect(401)["error"], "invalid_client");
-    let json = bare
+    let none = bare
         .header("authorization", &basic(&acme))
-        .json(&json!({"grant_type": "refresh_token"}));
-    x.send(json).await.says(400, "grant_type");
+        .json(&json!({"refresh_token": token}));
+    x.send(none).await.says(400, "grant_type");
     let other = x
         .user_with(&json!({"username": "o", "client_id": "other"}))
         .await;
