@@ -10,6 +10,7 @@ use crate::lease::open_lanes;
 use crate::{SealKey, Store, StoreError};
 
 mod oauth1;
+mod settings;
 
 pub use oauth1::{OAuth1Tokens, OpenedOAuth1};
 

@@ -9,6 +9,7 @@ mod pool;
 mod reconcile;
 mod stage;
 mod token;
+mod unpublish;
 
 pub use folder::look_at_file;
 pub use pool::{Worker, WorkerOptions};

@@ -7,9 +7,11 @@
 
 mod media;
 mod oauth1;
+mod posts;
 mod scheduler;
 mod support;
 mod unknown;
+mod unpublish;
 
 use std::time::Duration;
 
