@@ -87,6 +87,7 @@ pub(crate) fn form_of(headers: &HeaderMap, payload: &Payload) -> Vec<(String, St
         }
         Payload::Bytes(_)
         | Payload::Upload(_)
+        | Payload::Form(_)
         | Payload::TooLarge
         | Payload::Broken(_)
         | Payload::Disk(_)

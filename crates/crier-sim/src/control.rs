@@ -104,6 +104,8 @@ struct LimitChange {
     user_24h_remaining: Option<u32>,
     app_24h: Option<u32>,
     app_24h_remaining: Option<u32>,
+    media_24h: Option<u32>,
+    media_24h_remaining: Option<u32>,
 }
 
 async fn set_limits(State(sim): State<Arc<Sim>>, body: Bytes) -> Answer {
@@ -125,11 +127,13 @@ async fn set_limits(State(sim): State<Arc<Sim>>, body: Bytes) -> Answer {
             window_s: change.window_s,
             user_24h: change.user_24h,
             app_24h: change.app_24h,
+            media_24h: change.media_24h,
         };
         let remaining = Remaining {
             window: change.remaining,
             user_24h: change.user_24h_remaining,
             app_24h: change.app_24h_remaining,
+            media_24h: change.media_24h_remaining,
         };
         let now_us = world.clock.now_us();
         let crate::state::World {
@@ -139,6 +143,7 @@ async fn set_limits(State(sim): State<Arc<Sim>>, body: Bytes) -> Answer {
         let defaults = Defaults {
             limits: &options.limits,
             app_limits: options.documented_app_limits,
+            media_24h: options.v1_media_24h,
         };
         limits.set_remaining(caller, &defaults, &remaining, now_us);
         Ok(ok(200, &json!({"ok": true})))

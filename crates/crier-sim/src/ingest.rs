@@ -2,7 +2,7 @@
 //!
 //! Invariant: whatever happens, the body is read to its end before an answer goes out (a client that
 //! is still sending would see a reset in the place of the answer), and never held whole if it is a
-//! file in multipart.
+//! file of v2 in multipart. A form of v1.1 holds a few pictures and is kept whole.
 
 use std::io;
 use std::sync::Arc;
@@ -29,6 +29,8 @@ pub(crate) enum Payload {
     Bytes(Bytes),
     /// A body with a file in it.
     Upload(Upload),
+    /// A multipart form of v1.1.
+    Form(Form),
     /// More than the edge lets through.
     TooLarge,
     /// Not readable as what it claims to be.
@@ -53,6 +55,14 @@ pub(crate) struct Upload {
     pub(crate) digest: Option<Digest>,
 }
 
+/// A multipart form of v1.1: pictures, and text for the rest.
+#[derive(Debug, Default)]
+pub(crate) struct Form {
+    pub(crate) members: Vec<(String, String)>,
+    /// The bytes of each part called `media[]`.
+    pub(crate) files: Vec<Vec<u8>>,
+}
+
 /// The file itself.
 #[derive(Debug)]
 pub(crate) enum MediaPart {
@@ -75,6 +85,8 @@ pub(crate) enum Plan {
         limit: u64,
         hash: bool,
     },
+    /// Keep a multipart form whole, up to so many bytes.
+    Form(u64),
     /// Read it and forget it.
     Discard,
 }
@@ -87,6 +99,7 @@ pub(crate) async fn ingest(request: Request, plan: Plan) -> Payload {
             Payload::Discarded
         }
         Plan::Small(limit) => collect(request, limit).await,
+        Plan::Form(limit) => form(request, limit).await,
         Plan::File { spool, limit, hash } => {
             let mut payload = file(request, &spool, limit).await;
             if hash
@@ -264,6 +277,55 @@ async fn multipart(mut request: Request, spool: &Arc<Spool>, limit: u64) -> Payl
         Payload::TooLarge
     } else {
         Payload::Upload(upload)
+    }
+}
+
+async fn form(mut request: Request, limit: u64) -> Payload {
+    if announced(request.headers()).is_some_and(|bytes| bytes > limit) {
+        drain(request.into_body()).await;
+        return Payload::TooLarge;
+    }
+    if content_type(request.headers()) != "multipart/form-data" {
+        return collect(request, limit).await;
+    }
+    DefaultBodyLimit::disable().apply(&mut request);
+    let mut parts = match Multipart::from_request(request, &()).await {
+        Ok(parts) => parts,
+        Err(error) => return Payload::Broken(error.body_text()),
+    };
+    let mut form = Form::default();
+    let mut room = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut too_large = false;
+    loop {
+        let mut field = match parts.next_field().await {
+            Ok(Some(field)) => field,
+            Ok(None) => break,
+            Err(error) => return broken(&error),
+        };
+        let name = field.name().unwrap_or_default().to_owned();
+        let mut bytes = Vec::new();
+        loop {
+            match field.chunk().await {
+                Ok(Some(chunk)) if chunk.len() <= room => {
+                    room -= chunk.len();
+                    bytes.extend_from_slice(&chunk);
+                }
+                Ok(Some(_)) => too_large = true,
+                Ok(None) => break,
+                Err(error) => return broken(&error),
+            }
+        }
+        if name == "media[]" {
+            form.files.push(bytes);
+        } else {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            form.members.push((name, text));
+        }
+    }
+    if too_large {
+        Payload::TooLarge
+    } else {
+        Payload::Form(form)
     }
 }
 

@@ -16,6 +16,7 @@ enum Key {
     UserDay(String, Route),
     AppWindow(String, Route),
     AppDay(String, Route),
+    MediaDay(String, Route),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +90,7 @@ impl Limits {
         known.limit = spec.limit.or(known.limit);
         known.window_s = spec.window_s.or(known.window_s);
         known.user_24h = spec.user_24h.or(known.user_24h);
+        known.media_24h = spec.media_24h.or(known.media_24h);
         if let Some(limit) = spec.app_24h {
             self.app_day
                 .insert((caller.app.to_owned(), caller.route), limit);
@@ -103,11 +105,14 @@ impl Limits {
         remaining: &Remaining,
         now_us: i64,
     ) {
-        for rule in self.rules(caller, defaults) {
+        let mut rules = self.rules(caller, defaults);
+        rules.push(self.media_rule(caller, defaults));
+        for rule in rules {
             let left = match rule.key {
                 Key::UserWindow(..) => remaining.window,
                 Key::UserDay(..) => remaining.user_24h,
                 Key::AppDay(..) => remaining.app_24h,
+                Key::MediaDay(..) => remaining.media_24h,
                 Key::AppWindow(..) => None,
             };
             if let Some(left) = left {
@@ -128,7 +133,23 @@ impl Limits {
         now_us: i64,
     ) -> Taken {
         let rules = self.rules(caller, defaults);
-        for rule in &rules {
+        self.count(&rules, 1, now_us)
+    }
+
+    /// Counts pictures if all of them may pass; none asks only.
+    pub(crate) fn take_media(
+        &mut self,
+        caller: Caller<'_>,
+        defaults: &Defaults<'_>,
+        pictures: u32,
+        now_us: i64,
+    ) -> Taken {
+        let rules = [self.media_rule(caller, defaults)];
+        self.count(&rules, pictures, now_us)
+    }
+
+    fn count(&mut self, rules: &[Rule], by: u32, now_us: i64) -> Taken {
+        for rule in rules {
             let fresh = Window {
                 used: 0,
                 reset_s: reset_after(now_us, rule.length_s),
@@ -140,11 +161,13 @@ impl Limits {
         }
         let allowed = rules
             .iter()
-            .all(|rule| self.windows[&rule.key].used < rule.limit);
+            .all(|rule| self.windows[&rule.key].used.saturating_add(by) <= rule.limit);
         let mut standings = Vec::new();
-        for rule in &rules {
+        for rule in rules {
             if let Some(window) = self.windows.get_mut(&rule.key) {
-                window.used = window.used.saturating_add(u32::from(allowed));
+                if allowed {
+                    window.used = window.used.saturating_add(by);
+                }
                 if !rule.prefix.is_empty() {
                     standings.push(Standing {
                         prefix: rule.prefix,
@@ -156,6 +179,23 @@ impl Limits {
             }
         }
         Taken { allowed, standings }
+    }
+
+    /// The day of pictures (x-api.md 7.1).
+    fn media_rule(&self, caller: Caller<'_>, defaults: &Defaults<'_>) -> Rule {
+        let Caller { account, route, .. } = caller;
+        let own = self.by_account.get(&(account.to_owned(), route));
+        let all = defaults.limits.get(route.spec());
+        let limit = own
+            .and_then(|spec| spec.media_24h)
+            .or_else(|| all.and_then(|spec| spec.media_24h))
+            .unwrap_or(defaults.media_24h);
+        Rule {
+            key: Key::MediaDay(account.to_owned(), route),
+            prefix: "x-mediaratelimit",
+            limit,
+            length_s: DAY_S,
+        }
     }
 
     fn rules(&self, caller: Caller<'_>, defaults: &Defaults<'_>) -> Vec<Rule> {
@@ -223,6 +263,8 @@ pub(crate) struct Defaults<'a> {
     pub(crate) limits: &'a BTreeMap<String, LimitSpec>,
     /// The documents' limits per app hold too.
     pub(crate) app_limits: bool,
+    /// Pictures of v1.1 per user and day.
+    pub(crate) media_24h: u32,
 }
 
 /// How much to leave of each window.
@@ -231,6 +273,7 @@ pub(crate) struct Remaining {
     pub(crate) window: Option<u32>,
     pub(crate) user_24h: Option<u32>,
     pub(crate) app_24h: Option<u32>,
+    pub(crate) media_24h: Option<u32>,
 }
 
 fn reset_after(now_us: i64, length_s: u64) -> i64 {
@@ -262,6 +305,7 @@ mod tests {
         let defaults = Defaults {
             limits: &nothing,
             app_limits: false,
+            media_24h: 2,
         };
         for used in 1..=100 {
             let taken = limits.take(caller("1"), &defaults, NOW);
@@ -288,12 +332,14 @@ mod tests {
         let defaults = Defaults {
             limits: &nothing,
             app_limits: false,
+            media_24h: 2,
         };
         let spec = LimitSpec {
             limit: Some(5),
             window_s: Some(60),
             user_24h: Some(1),
             app_24h: Some(9),
+            media_24h: None,
         };
         limits.set(caller("1"), &spec);
         assert!(limits.take(caller("1"), &defaults, NOW).allowed);
@@ -322,6 +368,7 @@ mod tests {
         let defaults = Defaults {
             limits: &nothing,
             app_limits: false,
+            media_24h: 2,
         };
         let remaining = Remaining {
             window: Some(1),
@@ -338,6 +385,7 @@ mod tests {
         let defaults = Defaults {
             limits: &nothing,
             app_limits: true,
+            media_24h: 2,
         };
         let taken = limits.take(caller("1"), &defaults, NOW);
         assert_eq!(taken.standings[1].prefix, "x-app-limit-24hour");

@@ -65,6 +65,17 @@ pub struct SimOptions {
     pub documented_app_limits: bool,
     /// Limits of all accounts, by route; those of an account go first.
     pub limits: BTreeMap<String, LimitSpec>,
+    /// The v1.1 endpoints answer; if not, they are 403 with code 453, as for self-serve apps
+    /// (x-api.md 7.2).
+    pub v1: bool,
+    /// Pictures of one v1.1 upload (x-api.md 7.1; live in 2016: 1).
+    pub v1_max_media_per_upload: usize,
+    /// Largest picture of a v1.1 upload in bytes (live in 2016: 3 MiB).
+    pub v1_photo_size_limit: u64,
+    /// Weighted characters that each picture of a v1.1 upload takes (live in 2016: 24).
+    pub v1_characters_reserved_per_media: u32,
+    /// Pictures that a user may upload by v1.1 in a day. The figure is not documented.
+    pub v1_media_24h: u32,
     /// Base URLs, without a path, that OAuth 1.0a callers may have signed besides the `Host` they
     /// called, such as `https://api.x.com` behind a redirecting proxy.
     pub oauth1_bases: Vec<String>,
@@ -92,6 +103,11 @@ impl Default for SimOptions {
             max_video_ms: 140_000,
             documented_app_limits: false,
             limits: BTreeMap::new(),
+            v1: true,
+            v1_max_media_per_upload: 1,
+            v1_photo_size_limit: 3 << 20,
+            v1_characters_reserved_per_media: 24,
+            v1_media_24h: 250,
             oauth1_bases: Vec::new(),
         }
     }
@@ -222,6 +238,11 @@ impl AccountSpec {
         check_routes(self.limits.keys())
     }
 
+    /// Whether the app's OAuth 1.0a tokens may write.
+    pub(crate) fn may_write(&self) -> bool {
+        self.oauth1_access.as_deref() != Some("read")
+    }
+
     /// The handle without its `@`.
     pub(crate) fn handle(&self) -> &str {
         bare(&self.username)
@@ -240,6 +261,8 @@ pub struct LimitSpec {
     pub user_24h: Option<u32>,
     /// Calls per app and 24 hours.
     pub app_24h: Option<u32>,
+    /// Pictures per user and 24 hours, for `POST /1.1/statuses/update_with_media.json`.
+    pub media_24h: Option<u32>,
 }
 
 /// A handle without its `@`.

@@ -59,9 +59,12 @@ async fn run(sim: Arc<Sim>, request: Request<Body>) -> Result<Response<Body>, Dr
     let Some((route, id)) = found else {
         let number = note(&sim, None, &parts, None).0;
         ingest(again(body), Plan::Discard).await;
-        return Ok(
-            close(&sim, number, problem::blank(404, "Not Found", "Not Found")).into_response(None),
-        );
+        let nowhere = if parts.uri.path().starts_with("/1.1/") {
+            problem::v1(404, 34, "Sorry, that page does not exist.")
+        } else {
+            problem::blank(404, "Not Found", "Not Found")
+        };
+        return Ok(close(&sim, number, nowhere).into_response(None));
     };
     let small = Plan::Small(sim.world().options.edge_limit_bytes);
     let (early, body) = if route.names_caller_in_body() {
@@ -179,6 +182,9 @@ fn close(sim: &Sim, number: u64, reply: Reply) -> Reply {
 
 /// How to read the body of a call.
 fn plan(sim: &Sim, route: Route, id: Option<&str>) -> std::io::Result<Plan> {
+    if route == Route::UpdateWithMedia {
+        return Ok(Plan::Form(sim.world().options.one_shot_limit_bytes));
+    }
     if !route.carries_file() {
         return Ok(Plan::Small(sim.world().options.edge_limit_bytes));
     }

@@ -157,6 +157,16 @@ pub(crate) fn digest(spool: &Spool, extents: &[Extent]) -> io::Result<Digest> {
     })
 }
 
+/// What a picture held in memory turned out to be.
+pub(crate) fn digest_of(file: &[u8]) -> Digest {
+    Digest {
+        sha256: hex(&Sha256::digest(file)),
+        bytes: size(file),
+        head: file[..file.len().min(HEAD)].to_vec(),
+        duration_ms: None,
+    }
+}
+
 /// The pieces as one file.
 #[derive(Debug)]
 pub(crate) struct Whole<'a> {

@@ -5,6 +5,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod grants;
+pub(crate) mod handshakes;
 pub(crate) mod media;
 pub(crate) mod posts;
 
@@ -28,6 +29,7 @@ pub(crate) struct World {
     pub(crate) chance: Chance,
     pub(crate) accounts: accounts::Accounts,
     pub(crate) grants: grants::Grants,
+    pub(crate) handshakes: handshakes::Handshakes,
     pub(crate) media: media::MediaStore,
     pub(crate) posts: posts::Posts,
     pub(crate) limits: Limits,
@@ -43,6 +45,7 @@ impl World {
             chance: Chance::new(options.seed),
             accounts: accounts::Accounts::default(),
             grants: grants::Grants::default(),
+            handshakes: handshakes::Handshakes::default(),
             media: media::MediaStore::default(),
             posts: posts::Posts::default(),
             limits: Limits::default(),
@@ -69,8 +72,24 @@ impl World {
         let defaults = Defaults {
             limits: &self.options.limits,
             app_limits: self.options.documented_app_limits,
+            media_24h: self.options.v1_media_24h,
         };
         self.limits.take(caller, &defaults, now_us)
+    }
+
+    /// Takes so many pictures from the user's day, if there is room for all (x-api.md 7.1).
+    pub(crate) fn take_media(
+        &mut self,
+        caller: crate::limits::Caller<'_>,
+        pictures: u32,
+        now_us: i64,
+    ) -> crate::limits::Taken {
+        let defaults = Defaults {
+            limits: &self.options.limits,
+            app_limits: self.options.documented_app_limits,
+            media_24h: self.options.v1_media_24h,
+        };
+        self.limits.take_media(caller, &defaults, pictures, now_us)
     }
 }
 

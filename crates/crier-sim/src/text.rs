@@ -60,6 +60,16 @@ pub(crate) fn shorten_links(text: &str, chance: &mut Chance) -> String {
     replace_links(text, || link_to(chance))
 }
 
+/// The links of a text as they were written, in order.
+pub(crate) fn links(text: &str) -> Vec<String> {
+    let searched = without_ats(text);
+    let found = Extractor::new().extract_urls_with_indices(&searched);
+    found
+        .into_iter()
+        .map(|link| link.value.to_string())
+        .collect()
+}
+
 fn replace_links(text: &str, mut by: impl FnMut() -> String) -> String {
     let searched = without_ats(text);
     let links = Extractor::new().extract_urls_with_indices(&searched);

@@ -185,6 +185,7 @@ pub(super) fn upload(call: &Call) -> Result<&Upload, Reply> {
         Payload::Upload(upload) => Ok(upload),
         Payload::Broken(why) => Err(problem::invalid_request(why)),
         Payload::Bytes(_)
+        | Payload::Form(_)
         | Payload::TooLarge
         | Payload::Disk(_)
         | Payload::Gone

@@ -21,7 +21,7 @@ use crate::state::posts::{Attached, Likeness, Post};
 use crate::text;
 
 /// Weighted characters of a post (x-api.md 4.4).
-const LIMIT: i32 = 280;
+pub(super) const LIMIT: i32 = 280;
 /// The same for Premium.
 const LONG_LIMIT: i32 = 25_000;
 /// Photos of a post (x-api.md 3.7).
@@ -45,7 +45,7 @@ pub(super) fn create(world: &mut World, caller: &Caller, call: &Call, now_us: i6
     let reply_to = check_reply(world, &author, &draft)?;
     let quotes = check_quote(world, &draft)?;
     let history = check_edit(world, &author, &draft, now_us)?;
-    let likeness = likeness(&author, &cleaned, &draft);
+    let likeness = likeness(&author, &json!([cleaned, draft.reply_to, draft.media_ids]));
     if !draft.nullcast
         && world
             .posts
@@ -55,45 +55,77 @@ pub(super) fn create(world: &mut World, caller: &Caller, call: &Call, now_us: i6
             "You are not allowed to create a Tweet with duplicate content.",
         ));
     }
+    let fresh = Fresh {
+        account: author.id,
+        text: draft.text,
+        cleaned,
+        media,
+        reply_to,
+        quotes,
+        nullcast: draft.nullcast,
+        history,
+        request: Value::Object(members),
+        likeness,
+    };
+    let post = store(world, fresh, now_us);
+    let data = json!({
+        "id": post.id.to_string(),
+        "text": reads::shown(&post),
+        "edit_history_tweet_ids": reads::history(&post),
+    });
+    Ok(Reply::json(201, &json!({"data": data})))
+}
+
+/// A post that everything was checked of.
+pub(super) struct Fresh {
+    pub(super) account: String,
+    pub(super) text: String,
+    pub(super) cleaned: String,
+    pub(super) media: Vec<Attached>,
+    pub(super) reply_to: Option<u64>,
+    pub(super) quotes: Option<u64>,
+    pub(super) nullcast: bool,
+    pub(super) history: Vec<u64>,
+    pub(super) request: Value,
+    pub(super) likeness: Likeness,
+}
+
+/// Makes it live.
+pub(super) fn store(world: &mut World, fresh: Fresh, now_us: i64) -> Post {
     let chance = &mut world.chance;
     let id = chance.snowflake(now_us);
-    let stored = text::shorten_links(&cleaned, chance);
+    let stored = text::shorten_links(&fresh.cleaned, chance);
     let mut tail = String::new();
-    for appended in [quotes.is_some(), !media.is_empty()] {
+    for appended in [fresh.quotes.is_some(), !fresh.media.is_empty()] {
         if appended {
             tail.push(' ');
             tail.push_str(&text::link_to(chance));
         }
     }
-    if let Some(previous) = history.last() {
+    if let Some(previous) = fresh.history.last() {
         world.posts.delete(*previous);
     }
-    let mut history = history;
+    let mut history = fresh.history;
     history.push(id);
     let post = Post {
         id,
-        account: author.id,
-        text: draft.text,
-        mentions: text::mentions(&cleaned),
+        account: fresh.account,
+        text: fresh.text,
+        mentions: text::mentions(&fresh.cleaned),
         stored,
         tail,
-        media,
-        reply_to,
-        quotes,
+        media: fresh.media,
+        reply_to: fresh.reply_to,
+        quotes: fresh.quotes,
         received_at_us: now_us,
-        nullcast: draft.nullcast,
+        nullcast: fresh.nullcast,
         deleted: false,
         history,
-        request: Value::Object(members),
+        request: fresh.request,
     };
-    let data = json!({
-        "id": id.to_string(),
-        "text": reads::shown(&post),
-        "edit_history_tweet_ids": reads::history(&post),
-    });
-    world.posts.insert(post, Some(likeness));
+    world.posts.insert(post.clone(), Some(fresh.likeness));
     world.records.posts += 1;
-    Ok(Reply::json(201, &json!({"data": data})))
+    post
 }
 
 fn check_text(world: &World, author: &Account, draft: &Draft, cleaned: &str) -> Result<(), Reply> {
@@ -247,8 +279,8 @@ fn check_edit(
     }
 }
 
-fn likeness(author: &Account, cleaned: &str, draft: &Draft) -> Likeness {
-    let parts = json!([cleaned, draft.reply_to, draft.media_ids]);
+/// What makes a post a duplicate of another: its user and these parts of it.
+pub(super) fn likeness(author: &Account, parts: &Value) -> Likeness {
     let hash = Sha256::digest(parts.to_string().as_bytes());
     (author.id.clone(), hash.into())
 }

@@ -80,6 +80,15 @@ impl Request {
         self.header("content-type", content_type)
     }
 
+    /// The body, if it is a form.
+    pub(crate) fn form_body(&self) -> &[u8] {
+        let form = self
+            .headers
+            .iter()
+            .any(|(_, value)| value.starts_with("application/x-www-form-urlencoded"));
+        if form { &self.body } else { &[] }
+    }
+
     pub(crate) fn json(self, body: &Value) -> Self {
         self.body("application/json", body.to_string())
     }
@@ -120,6 +129,20 @@ impl Request {
         } else {
             [media, texts].concat()
         };
+        body.extend(b"--edge--\r\n");
+        self.body("multipart/form-data; boundary=edge", body)
+    }
+
+    /// Parts as v1.1 takes them: texts, and files called `media[]`.
+    pub(crate) fn v1_form(self, parts: &[(&str, &str)], files: &[&[u8]]) -> Self {
+        let mut body = Vec::new();
+        let texts = parts.iter().map(|(name, text)| (*name, text.as_bytes()));
+        for (name, content) in texts.chain(files.iter().map(|file| ("media[]", *file))) {
+            let head = format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
+            body.extend(head.into_bytes());
+            body.extend(content);
+            body.extend(b"\r\n");
+        }
         body.extend(b"--edge--\r\n");
         self.body("multipart/form-data; boundary=edge", body)
     }
