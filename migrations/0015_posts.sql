@@ -57,3 +57,48 @@ begin
    where id = job and state in ('failed', 'missed', 'cancelled');
   return 'scheduled';
 end $$;
+
+-- Options may hold what only v1.1 takes; whether the account publishes so is checked within seconds, as the rest is.
+create or replace function crier.options_fault(options jsonb, has_media boolean, is_reply boolean) returns text
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+declare k text; n int := 0; exclusive text := '';
+begin
+  if options is null or jsonb_typeof(options) <> 'object' then
+    return 'options must be a JSON object such as {"reply_settings": "following"}';
+  end if;
+  for k in select jsonb_object_keys(options) loop
+    if k in ('text', 'media_ids') then
+      return format('options must not hold "%s": use the column of that matter', k);
+    end if;
+    if k not in ('media', 'poll', 'reply', 'quote_tweet_id', 'reply_settings', 'geo', 'for_super_followers_only', 'community_id',
+                 'share_with_followers', 'v1', 'nullcast', 'card_uri', 'direct_message_deep_link', 'edit_options', 'made_with_ai', 'paid_partnership') then
+      return format('options has the unknown key "%s"; it takes the fields of POST /2/tweets by X''s names, such as poll, reply, reply_settings', k);
+    end if;
+  end loop;
+  foreach k in array array['poll', 'quote_tweet_id', 'card_uri', 'direct_message_deep_link'] loop
+    if options ? k then n := n + 1; exclusive := exclusive || ', ' || k; end if;
+  end loop;
+  if has_media and n > 0 then
+    return format('a post with media cannot also have %s: X allows one of them', substr(exclusive, 3));
+  end if;
+  if n > 1 then
+    return format('X allows only one of %s in a post', substr(exclusive, 3));
+  end if;
+  if options ? 'reply_settings' and coalesce(options ->> 'reply_settings', '') not in ('following', 'mentionedUsers', 'subscribers', 'verified') then
+    return format('reply_settings "%s" is not one of following, mentionedUsers, subscribers, verified', options ->> 'reply_settings');
+  end if;
+  if options ? 'poll' then
+    if coalesce(jsonb_typeof(options #> '{poll,options}'), '') <> 'array' or jsonb_array_length(options #> '{poll,options}') not between 2 and 4 then
+      return 'a poll needs 2 to 4 options';
+    end if;
+    if coalesce(jsonb_typeof(options #> '{poll,duration_minutes}'), '') <> 'number'
+       or (options #>> '{poll,duration_minutes}')::numeric not between 5 and 10080 then
+      return 'a poll needs duration_minutes between 5 and 10080';
+    end if;
+  end if;
+  if is_reply and options ? 'reply' and options -> 'reply' ? 'in_reply_to_tweet_id' then
+    return 'a job has either `after` or options.reply.in_reply_to_tweet_id, not both';
+  end if;
+  return null;
+end $$;
+comment on column crier.jobs.options is 'Every other field of POST /2/tweets by X''s own names, such as {"poll": …} or {"reply_settings": "following"}; "v1" holds what only v1.1 takes.';

@@ -88,6 +88,11 @@ pub fn lint(draft: &Draft<'_>) -> Vec<Fault> {
     faults
 }
 
+/// What of a draft its publisher cannot carry, for whoever is about to send it.
+pub fn publisher_faults(draft: &Draft<'_>) -> Vec<Fault> {
+    v1::faults(draft)
+}
+
 fn text_fault(draft: &Draft<'_>) -> Option<Fault> {
     if draft.text.trim().is_empty() {
         return draft.media.is_empty().then(|| {

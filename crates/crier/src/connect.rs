@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use crier_metrics::Metrics;
 use crier_store::{SchemaState, SealKey, Store, StoreOptions};
-use crier_worker::Worker;
+use crier_worker::{V1Cache, Worker};
 use crier_x::XClient;
 
 use crate::config::{Config, secret};
@@ -73,6 +73,7 @@ pub(crate) fn worker(config: &Config, store: &Store) -> anyhow::Result<Worker> {
         id: uuid::Uuid::new_v4(),
         options: config.worker.options(&config.media),
         chance: rand::random::<f64>,
+        v1: V1Cache::default(),
     })
 }
 

@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** an account never publishes by a call that its credentials cannot sign.
 
+use chrono::{DateTime, Utc};
+use crier_core::answer::Endpoint;
 use crier_core::text::{LONG_LIMIT, ORDINARY_LIMIT};
 use crier_core::tier::Tier;
 use crier_core::v1::Publisher;
@@ -23,6 +25,24 @@ impl Store {
         .bind(tier.as_str())
         .bind(i32::try_from(limit).unwrap_or(i32::MAX))
         .fetch_one(&self.pool)
+        .await?)
+    }
+
+    /// What is left of the account's allowance of a day for an endpoint, and when it begins anew; `None` if X said nothing
+    /// that still holds.
+    pub async fn day_left(
+        &self,
+        account: i64,
+        endpoint: Endpoint,
+    ) -> Result<Option<(i64, DateTime<Utc>)>, StoreError> {
+        Ok(sqlx::query_as(
+            "-- day_left
+            select remaining, resets_at from crier.limit_windows
+             where class = 'account' and owner_id = $1 and endpoint = $2 and length = '24h' and remaining is not null and resets_at > crier.now()",
+        )
+        .bind(account)
+        .bind(endpoint.label())
+        .fetch_optional(&self.pool)
         .await?)
     }
 

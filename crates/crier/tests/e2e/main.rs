@@ -12,6 +12,7 @@ mod scheduler;
 mod support;
 mod unknown;
 mod unpublish;
+mod v1;
 
 use std::time::Duration;
 
