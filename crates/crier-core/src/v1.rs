@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
+use crate::media::{MOST_IMAGE_BYTES, MOST_ITEMS};
 use crate::options::PostOptions;
 use crate::text::weighted_len;
 
@@ -58,6 +59,17 @@ impl Default for V1Limits {
             characters_reserved_per_media: 24,
             max_media_per_upload: 1,
             photo_size_limit: 3 * 1024 * 1024,
+        }
+    }
+}
+
+impl V1Limits {
+    /// The same within what crier holds in memory at once: no gateway's word makes it hold more.
+    pub fn within_reason(self) -> Self {
+        Self {
+            max_media_per_upload: self.max_media_per_upload.min(MOST_ITEMS),
+            photo_size_limit: self.photo_size_limit.min(MOST_IMAGE_BYTES),
+            ..self
         }
     }
 }
@@ -176,6 +188,13 @@ mod tests {
             limit_fault(text, sizes, 280, &limits).map(|fault| fault.code)
         };
         assert_eq!(code(&"x".repeat(232), &[1_000, 9]), None);
+        let huge = V1Limits {
+            max_media_per_upload: usize::MAX,
+            photo_size_limit: u64::MAX,
+            ..limits
+        };
+        let bound = huge.within_reason();
+        assert!(bound.max_media_per_upload == 4 && bound.photo_size_limit == 5 * 1024 * 1024);
         assert_eq!(code("x", &[1, 1, 1]).unwrap(), "v1_media_count");
         assert_eq!(code("x", &[1, 1_001]).unwrap(), "v1_media_size");
         assert_eq!(code(&"x".repeat(233), &[9, 9]).unwrap(), "v1_text_no_room");

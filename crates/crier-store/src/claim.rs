@@ -35,6 +35,8 @@ pub struct Claimed {
     pub max_attempts: i16,
     /// Handle of the account.
     pub handle: String,
+    /// Whether the post that `options` names to reply to went out through crier for this account.
+    pub replies_to_own: bool,
     /// By which call the account publishes.
     pub publisher: Publisher,
     /// The job that this one follows.
@@ -58,6 +60,7 @@ type Row = (
     Option<String>,
     String,
     String,
+    bool,
 );
 
 impl Store {
@@ -112,7 +115,8 @@ impl Store {
               update crier.lanes l set not_before = g.opens from gates g where l.account_id = g.lane and g.opens > crier.now()
             )
             select p.id, p.lane, s.token, p.revision, p.text, p.media::text, p.options::text, crier.readable(p.run_at), p.attempts, p.max_attempts, p.after,
-                   (select post_id from crier.posts where job_id = p.after), a.handle, a.publisher
+                   (select post_id from crier.posts where job_id = p.after), a.handle, a.publisher,
+                   (select true from crier.posts o where o.post_id = p.options #>> '{reply,in_reply_to_tweet_id}' and o.account_id = p.lane) is not null
               from pick p join leased s on s.subject = p.id join crier.accounts a on a.id = p.lane",
         )
         .bind(&lanes)
@@ -163,6 +167,7 @@ fn claimed(row: Row) -> Claimed {
         reply_to,
         handle,
         publisher,
+        replies_to_own,
     ) = row;
     Claimed {
         lease: Lease {
@@ -179,6 +184,7 @@ fn claimed(row: Row) -> Claimed {
         attempts,
         max_attempts,
         handle,
+        replies_to_own,
         publisher: Publisher::ALL
             .into_iter()
             .find(|known| known.as_str() == publisher)

@@ -52,7 +52,7 @@ pub(crate) fn unfit(job: &Claimed, options: &PostOptions, media: &[MediaFact]) -
         media,
         is_reply: job.after.is_some(),
         handle: &job.handle,
-        replies_to_own: false,
+        replies_to_own: job.replies_to_own,
         tier: Tier::Standard,
         publisher: job.publisher,
         text_limit: ORDINARY_LIMIT,
@@ -150,7 +150,7 @@ impl Worker {
             Ok(reply) => {
                 self.metrics
                     .x_request(endpoint, Some(reply.status), None, begin.elapsed());
-                reply.value
+                reply.value.within_reason()
             }
             Err(fault) => {
                 let code = judge(Step::Read, &fault).code;

@@ -139,7 +139,7 @@ impl Worker {
             CallFault::Refused(answer) => answer,
         };
         if answer.status == 404 {
-            why.code = "was_gone".to_owned();
+            why.code = "was_gone".into();
             why.error["code"] = json!(why.code);
             why.error["hint"] = json!("");
             return Ok(Deletion::Gone(Some(why)));
@@ -169,14 +169,22 @@ impl Worker {
                 );
                 why.error["hint"] = json!(format!("ask again {when}: X's limit is used up"));
             }
-            _ if verdict.code == "read_forbidden" => {
-                why.code = "delete_forbidden".to_owned();
+            Action::RetrySlowly if verdict.code == "read_forbidden" => {
+                why.code = "delete_forbidden".into();
                 why.error["code"] = json!(why.code);
                 why.error["hint"] = json!(
                     "an account may delete its own posts only, and needs `tweet.write` for it"
                 );
             }
-            _ => {}
+            Action::Retry
+            | Action::RetrySlowly
+            | Action::RefreshToken
+            | Action::FailJob
+            | Action::Reupload
+            | Action::NewSession
+            | Action::SmallerChunk
+            | Action::SwitchEncoding
+            | Action::Reconcile => {}
         }
         Ok(Deletion::Refused(why))
     }
