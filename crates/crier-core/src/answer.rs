@@ -35,11 +35,15 @@ pub enum Endpoint {
     Me,
     /// `GET /2/users/{id}/tweets`.
     UserPosts,
+    /// `POST /1.1/statuses/update_with_media`.
+    UpdateWithMedia,
+    /// `GET /1.1/help/configuration`.
+    V1Configuration,
 }
 
 impl Endpoint {
     /// Every endpoint, in the order of a post's life.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Token,
         Self::Revoke,
         Self::MediaInitialize,
@@ -52,6 +56,8 @@ impl Endpoint {
         Self::DeletePost,
         Self::Me,
         Self::UserPosts,
+        Self::UpdateWithMedia,
+        Self::V1Configuration,
     ];
 
     /// The endpoint as X's specification writes it.
@@ -69,12 +75,14 @@ impl Endpoint {
             Self::DeletePost => "DELETE /2/tweets/{id}",
             Self::Me => "GET /2/users/me",
             Self::UserPosts => "GET /2/users/{id}/tweets",
+            Self::UpdateWithMedia => "POST /1.1/statuses/update_with_media",
+            Self::V1Configuration => "GET /1.1/help/configuration",
         }
     }
 
     /// Whether a repeated call can do harm: only creating a post cannot be undone or repeated safely.
     pub const fn is_create(self) -> bool {
-        matches!(self, Self::CreatePost)
+        matches!(self, Self::CreatePost | Self::UpdateWithMedia)
     }
 }
 
@@ -146,7 +154,7 @@ mod tests {
         for endpoint in Endpoint::ALL {
             let (method, path) = endpoint.label().split_once(' ').unwrap();
             assert!(["GET", "POST", "DELETE"].contains(&method));
-            assert!(path.starts_with("/2/"));
+            assert!(path.starts_with("/2/") || path.starts_with("/1.1/"));
             assert!(seen.insert(endpoint.label()));
         }
     }
@@ -157,6 +165,6 @@ mod tests {
             .into_iter()
             .filter(|e| e.is_create())
             .collect();
-        assert_eq!(dangerous, [Endpoint::CreatePost]);
+        assert_eq!(dangerous, [Endpoint::CreatePost, Endpoint::UpdateWithMedia]);
     }
 }

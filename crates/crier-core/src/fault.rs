@@ -88,6 +88,10 @@ pub(crate) enum Shape {
         min: u64,
         max: u64,
     },
+    /// A number from minus `most` to `most`.
+    Decimal {
+        most: i32,
+    },
     List {
         of: &'static Self,
         min: usize,
@@ -151,6 +155,12 @@ pub(crate) fn check_shape(at: &str, value: &Value, shape: &Shape) -> Result<(), 
             Ok(())
         }
         (Shape::Number { min, max }, _) => wrong(&format!("a whole number from {min} to {max}")),
+        (Shape::Decimal { most }, Value::Number(n))
+            if n.as_f64().is_some_and(|n| n.abs() <= f64::from(*most)) =>
+        {
+            Ok(())
+        }
+        (Shape::Decimal { most }, _) => wrong(&format!("a number from -{most} to {most}")),
         (Shape::List { of, min, max }, Value::Array(items))
             if (*min..=*max).contains(&items.len()) =>
         {

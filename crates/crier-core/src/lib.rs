@@ -13,4 +13,6 @@ pub mod recurrence;
 pub mod retry;
 pub mod template;
 pub mod text;
+pub mod tier;
+pub mod v1;
 pub mod verdict;

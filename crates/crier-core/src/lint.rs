@@ -2,12 +2,15 @@
 //!
 //! **Invariant:** all faults are told at once, and the same draft always has the same ones.
 
-use std::collections::BTreeSet;
-
 use crate::fault::Fault;
 use crate::media::{MediaCategory, MediaKind, check_mix, check_size};
 use crate::options::{PostOptions, check_exclusions};
 use crate::text::weighted_len;
+use crate::tier::Tier;
+use crate::v1::Publisher;
+
+mod plan;
+mod v1;
 
 /// Scopes without which X takes no post (X's specification, security of `POST /2/tweets`).
 pub const POST_SCOPES: [&str; 3] = ["tweet.read", "tweet.write", "users.read"];
@@ -25,6 +28,8 @@ pub struct MediaFact {
     pub bytes: Option<u64>,
     /// Whether the row gives it subtitles.
     pub has_subtitles: bool,
+    /// Whether the row describes it for those who do not see it.
+    pub has_alt_text: bool,
 }
 
 impl MediaFact {
@@ -46,6 +51,14 @@ pub struct Draft<'a> {
     pub media: &'a [MediaFact],
     /// Whether the row has `after`.
     pub is_reply: bool,
+    /// Handle of the account.
+    pub handle: &'a str,
+    /// Whether the post that `options` names to reply to is one of the account's own.
+    pub replies_to_own: bool,
+    /// What the account has subscribed to.
+    pub tier: Tier,
+    /// By which call it publishes.
+    pub publisher: Publisher,
     /// Weighted characters that the account may post.
     pub text_limit: usize,
     /// Scopes granted to the account's token; `None` where there are no scopes (OAuth 1.0a).
@@ -64,11 +77,20 @@ pub fn lint(draft: &Draft<'_>) -> Vec<Fault> {
         draft.media.len(),
         draft.is_reply,
     ));
+    faults.extend(tier_fault(draft));
+    faults.extend(v1::faults(draft));
     faults.extend(scope_fault(draft));
     if draft.self_serve {
-        faults.extend(plan_warnings(draft));
+        faults.extend(plan::plan_warnings(draft));
     }
+    faults.extend(plan::edit_warning(draft));
+    faults.extend(plan::cap_warnings(draft));
     faults
+}
+
+/// What of a draft its publisher cannot carry, for whoever is about to send it.
+pub fn publisher_faults(draft: &Draft<'_>) -> Vec<Fault> {
+    v1::faults(draft)
 }
 
 fn text_fault(draft: &Draft<'_>) -> Option<Fault> {
@@ -164,6 +186,20 @@ fn media_faults(media: &[MediaFact]) -> Vec<Fault> {
     faults
 }
 
+/// Only Premium edits posts (X's page on editing posts).
+fn tier_fault(draft: &Draft<'_>) -> Option<Fault> {
+    draft.options.edit_options.as_ref()?;
+    let handle = draft.handle;
+    (draft.tier != Tier::Premium).then(|| {
+        Fault::new(
+            "edit_needs_premium",
+            "X lets only Premium accounts edit posts",
+            format!("`options.edit_options` is there, and `@{handle}` is `standard`"),
+            format!("if it has subscribed: `crier accounts tier {handle} premium`, then `crier jobs retry`"),
+        )
+    })
+}
+
 fn scope_fault(draft: &Draft<'_>) -> Option<Fault> {
     let granted = draft.scopes?;
     let media = (!draft.media.is_empty()).then_some(MEDIA_SCOPE);
@@ -182,105 +218,4 @@ fn scope_fault(draft: &Draft<'_>) -> Option<Fault> {
         )
         .passing()
     })
-}
-
-/// What X does not let apps that pay per use do (X's changelog, 2026-02-23 and 2026-04-16; its integration page).
-/// Whether it applies to a given app is X's secret, so these are warnings.
-fn plan_warnings(draft: &Draft<'_>) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    let mut warn = |code: &str, title: &str, detail: String, hint: &str| {
-        faults.push(Fault::new(code, title, detail, hint).passing());
-    };
-    let tags = cashtags(draft.text);
-    if tags.len() > 1 {
-        let names: Vec<String> = tags.iter().map(|tag| format!("`${tag}`")).collect();
-        warn(
-            "too_many_cashtags",
-            "X may refuse a post with more than one cashtag",
-            format!("`text` has {}", names.join(", ")),
-            "keep one",
-        );
-    }
-    if let Some(id) = &draft.options.quote_tweet_id {
-        warn(
-            "quote_restricted",
-            "X lets only enterprise apps quote posts",
-            format!("`options.quote_tweet_id` is `{id}`"),
-            "put a link to the post into the text instead",
-        );
-    }
-    let reply = draft
-        .options
-        .reply
-        .as_ref()
-        .and_then(|reply| reply.in_reply_to_tweet_id.as_ref());
-    if let Some(id) = reply {
-        warn(
-            "reply_restricted",
-            "X takes replies only to posts whose author mentions or quotes the account",
-            format!("`options.reply.in_reply_to_tweet_id` is `{id}`"),
-            "to continue a thread of the account's own, use the column `after`",
-        );
-    }
-    faults
-}
-
-/// The different cashtags of a text, in capitals: `$`, 1 to 6 letters, perhaps `.` or `_` and 1 or 2 more, between
-/// spaces or punctuation (twitter-text, `cashtag`).
-fn cashtags(text: &str) -> BTreeSet<String> {
-    let letters = |s: &str| s.chars().take_while(char::is_ascii_alphabetic).count();
-    let mut found = BTreeSet::new();
-    for (at, _) in text.match_indices('$') {
-        let rest = &text[at + 1..];
-        let mut len = letters(rest);
-        if !(1..=6).contains(&len)
-            || !text[..at]
-                .chars()
-                .next_back()
-                .is_none_or(char::is_whitespace)
-        {
-            continue;
-        }
-        if let Some(more) = rest[len..].strip_prefix(['.', '_'])
-            && let extra @ 1..=2 = letters(more)
-            && !more[extra..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
-        {
-            len += 1 + extra;
-        }
-        if !rest[len..].starts_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '$')) {
-            found.insert(rest[..len].to_ascii_uppercase());
-        }
-    }
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cashtags_are_told_apart() {
-        for (text, tags) in [
-            ("$TWTR $twtr", &["TWTR"][..]),
-            ("$BRK.A, $a_b $TOOLONGX", &["A_B", "BRK.A"]),
-            ("$a. $5 $ x$b $c$d $日 $é", &["A"]),
-            ("$abc.def", &["ABC"]),
-        ] {
-            assert_eq!(
-                cashtags(text).into_iter().collect::<Vec<_>>(),
-                tags,
-                "{text}"
-            );
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_text_has_cashtags_or_none(text in "([$._ ]|[a-c]|日|é|7){0,20}") {
-            for tag in cashtags(&text) {
-                let there = text.to_ascii_uppercase().contains(&format!("${tag}"));
-                proptest::prop_assert!(there);
-            }
-        }
-    }
 }

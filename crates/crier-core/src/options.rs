@@ -66,6 +66,21 @@ closed! {
         reply_settings: ReplySettings,
         /// Share an exclusive or community post with all followers.
         share_with_followers: bool,
+        /// What only `statuses/update_with_media` of v1.1 takes; never part of a request to v2.
+        v1: V1Options,
+    }
+}
+closed! {
+    /// Parameters of v1.1 that v2 does not have, by X's own names.
+    V1Options {
+        /// Show the pin at the exact place.
+        display_coordinates: bool,
+        /// Latitude, −90 to 90; with `long`.
+        lat: serde_json::Number,
+        /// Longitude, −180 to 180; with `lat`.
+        long: serde_json::Number,
+        /// The media may upset some.
+        possibly_sensitive: bool,
     }
 }
 closed! {
@@ -221,6 +236,15 @@ const REPLY: Shape = Shape::Object {
     ],
     required: &[],
 };
+const V1: Shape = Shape::Object {
+    keys: &[
+        ("display_coordinates", Shape::Flag),
+        ("lat", Shape::Decimal { most: 90 }),
+        ("long", Shape::Decimal { most: 180 }),
+        ("possibly_sensitive", Shape::Flag),
+    ],
+    required: &[],
+};
 const OPTIONS: Shape = Shape::Object {
     keys: &[
         ("card_uri", Shape::TEXT),
@@ -238,6 +262,7 @@ const OPTIONS: Shape = Shape::Object {
         ("reply", REPLY),
         ("reply_settings", AUDIENCE),
         ("share_with_followers", Shape::Flag),
+        ("v1", V1),
     ],
     required: &[],
 };
@@ -292,6 +317,20 @@ pub fn parse_options(value: &Value) -> Result<PostOptions, Fault> {
                 hint,
             ));
         }
+        let targets = [&actions.visit_site, &actions.watch_now];
+        if let Some(target) = targets
+            .into_iter()
+            .flatten()
+            .find(|target| !target.url.starts_with("https://"))
+        {
+            let url = target.url.escape_debug();
+            return Err(refuse(
+                format!(
+                    "`options.media.call_to_actions` leads to `{url}`, which is no https address"
+                ),
+                hint,
+            ));
+        }
         if actions.app_install == Some(AppInstall::default()) {
             return Err(refuse(
                 "`options.media.call_to_actions.app_install` names no shop",
@@ -299,7 +338,22 @@ pub fn parse_options(value: &Value) -> Result<PostOptions, Fault> {
             ));
         }
     }
+    if let Some(v1) = &options.v1
+        && v1.lat.is_some() != v1.long.is_some()
+    {
+        return Err(refuse(
+            "`options.v1` has one of `lat` and `long`, and X takes only both",
+            hint,
+        ));
+    }
     Ok(options)
+}
+
+impl PostOptions {
+    /// The post that the options name to reply to.
+    pub fn reply_target(&self) -> Option<&str> {
+        self.reply.as_ref()?.in_reply_to_tweet_id.as_deref()
+    }
 }
 
 /// Every pair of things that X does not take in one post. `is_reply`: the job has `after`.
@@ -364,6 +418,7 @@ pub fn create_body(
     reply_to: Option<&str>,
 ) -> Value {
     let mut options = options.clone();
+    options.v1 = None;
     if let Some(id) = reply_to {
         options.reply.get_or_insert_default().in_reply_to_tweet_id = Some(id.to_owned());
     }

@@ -39,6 +39,11 @@ pub fn weighted_len(text: &str) -> usize {
     length + weigh(&text[done..])
 }
 
+/// Links of a text, as X counts them.
+pub fn link_count(text: &str) -> usize {
+    links(&text.nfc().collect::<String>()).len()
+}
+
 /// Weight of a text without links.
 fn weigh(text: &str) -> usize {
     let mut weight = 0;

@@ -4,6 +4,8 @@ use crier_core::lint::{Draft, MediaFact, lint};
 use crier_core::media::{MediaCategory, MediaKind};
 use crier_core::options::{PostOptions, parse_options};
 use crier_core::text::weighted_len;
+use crier_core::tier::Tier;
+use crier_core::v1::Publisher;
 use serde_json::json;
 
 fn scopes(words: &str) -> Vec<String> {
@@ -16,6 +18,10 @@ fn draft<'a>(text: &'a str, options: &'a PostOptions, media: &'a [MediaFact]) ->
         options,
         media,
         is_reply: false,
+        handle: "acme",
+        replies_to_own: false,
+        tier: Tier::Standard,
+        publisher: Publisher::V2,
         text_limit: 280,
         scopes: None,
         self_serve: true,
@@ -146,6 +152,127 @@ fn the_plan_only_warns() {
         }),
         []
     );
+}
+
+#[test]
+fn a_reply_to_an_own_post_is_no_reply_to_others() {
+    let options = parse_options(&json!({"reply": {"in_reply_to_tweet_id": "2"}})).unwrap();
+    let own = Draft {
+        replies_to_own: true,
+        ..draft("x", &options, &[])
+    };
+    assert_eq!(lint(&own), []);
+    assert_eq!(
+        codes(&draft("x", &options, &[])),
+        is("reply_restricted", false)
+    );
+}
+
+#[test]
+fn caps_of_the_backend_warn() {
+    let options = PostOptions::default();
+    let long = |text: &str| {
+        codes(&Draft {
+            text_limit: 25_000,
+            ..draft(text, &options, &[])
+        })
+    };
+    let many = |word: &str, n: usize| [word].repeat(n).join(" ");
+    for (text, most) in [("#tag", 50), ("@acme", 50), ("x.com", 10)] {
+        assert_eq!(long(&many(text, most)), [], "{text}");
+        assert_eq!(
+            long(&many(text, most + 1)),
+            is("text_caps", false),
+            "{text}"
+        );
+    }
+    assert_eq!(
+        long(&format!("#{}", "x".repeat(101))),
+        is("text_caps", false)
+    );
+    assert_eq!(long(&many("#1", 60)), [], "a number is no hashtag");
+    // Joiners make many bytes of few weighted characters.
+    let family = "👨‍👩‍👧‍👦".repeat(140);
+    assert!(family.len() > 3_000 && weighted_len(&family) == 280);
+    assert_eq!(long(&family), []);
+    let link = format!("https://x.com/{}", "a".repeat(2_900));
+    let links = format!("{link} {link}");
+    assert_eq!(long(&links), is("text_caps", false));
+}
+
+#[test]
+fn only_premium_edits() {
+    let options = parse_options(&json!({"edit_options": {"previous_post_id": "2"}})).unwrap();
+    let standard = draft("x", &options, &[]);
+    assert_eq!(codes(&standard), is("edit_needs_premium", true));
+    let premium = Draft {
+        tier: Tier::Premium,
+        ..standard
+    };
+    assert_eq!(lint(&premium), []);
+    let reply =
+        json!({"edit_options": {"previous_post_id": "2"}, "reply": {"in_reply_to_tweet_id": "3"}});
+    let options = parse_options(&reply).unwrap();
+    let reply = Draft {
+        self_serve: false,
+        options: &options,
+        ..premium
+    };
+    assert_eq!(codes(&reply), is("edit_restricted", false));
+}
+
+#[test]
+fn what_v1_cannot_do_is_a_fault_of_its_accounts_only() {
+    let picture = [fact(MediaKind::Png, 9)];
+    let of = |text: &str, options: serde_json::Value, media: &[MediaFact]| {
+        let options = parse_options(&options).unwrap();
+        let draft = Draft {
+            publisher: Publisher::V1UpdateWithMedia,
+            self_serve: false,
+            ..draft(text, &options, media)
+        };
+        codes(&draft)
+    };
+    let all = json!({"v1": {"lat": 1, "long": 2, "possibly_sensitive": true}, "geo": {"place_id": "a"},
+        "reply": {"in_reply_to_tweet_id": "1"}});
+    assert_eq!(of("hi @orbit", all.clone(), &picture), []);
+    assert_eq!(of("hi", all, &picture), is("v1_reply", true));
+    assert_eq!(of("hi", json!({}), &[]), is("v1_media", true));
+    let told = MediaFact {
+        has_alt_text: true,
+        ..picture[0]
+    };
+    assert_eq!(of("hi", json!({}), &[told]), is("v1_media", true));
+    for (kind, bytes) in [
+        (MediaKind::Mp4, 9),
+        (MediaKind::Webp, 9),
+        (MediaKind::Gif, 4_000_000),
+    ] {
+        assert_eq!(
+            of("hi", json!({}), &[fact(kind, bytes)]),
+            is("v1_media", true)
+        );
+    }
+    for cannot in [
+        json!({"reply_settings": "following"}),
+        json!({"made_with_ai": true}),
+        json!({"media": {"title": "t"}}),
+    ] {
+        assert_eq!(of("hi", cannot, &picture), is("v1_cannot", true));
+    }
+    let options = parse_options(&json!({"v1": {"possibly_sensitive": true}})).unwrap();
+    assert_eq!(codes(&draft("hi", &options, &picture)), is("v1_only", true));
+    let thread = Draft {
+        is_reply: true,
+        publisher: Publisher::V1UpdateWithMedia,
+        ..draft("and on", &options, &picture)
+    };
+    assert_eq!(codes(&thread), is("v1_reply", true));
+    let mentioned = Draft {
+        text: "@ACME and on",
+        ..thread
+    };
+    assert_eq!(lint(&mentioned), []);
 }
 
 #[test]

@@ -70,6 +70,37 @@ fn every_field_of_the_specification_goes_into_the_request_as_it_came() {
 }
 
 #[test]
+fn what_only_v1_takes_never_reaches_v2() {
+    let options = parse(&json!({"v1": {"possibly_sensitive": true, "lat": 1.5, "long": 2}}));
+    assert_eq!(
+        create_body("hi", &options, &[], None),
+        json!({"text": "hi"})
+    );
+    for (value, place) in [
+        (json!({"lat": 91, "long": 0}), "`options.v1.lat`"),
+        (json!({"lat": "1", "long": 0}), "`options.v1.lat`"),
+        (json!({"lat": 1}), "`options.v1` has one of"),
+        (json!({"trim_user": true}), "`options.v1.trim_user`"),
+    ] {
+        let fault = parse_options(&json!({"v1": value})).unwrap_err();
+        assert!(fault.detail.contains(place), "{}", fault.detail);
+    }
+}
+
+#[test]
+fn a_button_leads_to_an_https_address() {
+    for name in ["visit_site", "watch_now"] {
+        let value = json!({"media": {"call_to_actions": {name: {"url": "http://example.com"}}}});
+        let fault = parse_options(&value).unwrap_err();
+        assert!(
+            fault.detail.contains("no https address"),
+            "{}",
+            fault.detail
+        );
+    }
+}
+
+#[test]
 fn null_is_absent() {
     for value in [json!(null), json!({}), json!({"poll": null})] {
         assert_eq!(parse(&value), PostOptions::default());

@@ -20,7 +20,13 @@ const AGAIN_FAR: Duration = Duration::from_mins(5);
 /// Seconds before `run_at` beyond which a row is far off.
 const FAR: i64 = 7 * 24 * 3600;
 /// Warnings about what only an edit can change: looking again is of no use (`crier_core::lint`, plan).
-const ONLY_EDITS_MEND: [&str; 3] = ["too_many_cashtags", "quote_restricted", "reply_restricted"];
+const ONLY_EDITS_MEND: [&str; 5] = [
+    "too_many_cashtags",
+    "quote_restricted",
+    "reply_restricted",
+    "edit_restricted",
+    "text_caps",
+];
 
 /// A file as a probe found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +54,7 @@ fn fact(item: &MediaItem, probe: Option<&dyn MediaProbe>) -> (MediaFact, Option<
         category: item.category,
         bytes: None,
         has_subtitles: !item.subtitles.is_empty(),
+        has_alt_text: item.alt_text.as_ref().is_some_and(|text| !text.is_empty()),
     };
     let Some(path) = &item.path else {
         let fault = Fault::new(
@@ -83,8 +90,8 @@ fn fact(item: &MediaItem, probe: Option<&dyn MediaProbe>) -> (MediaFact, Option<
     }
 }
 
-/// All faults of a row.
-fn faults(draft: &CheckDraft, probe: Option<&dyn MediaProbe>, self_serve: bool) -> Vec<Fault> {
+/// All faults of a row that can be known before it is due.
+pub fn look(draft: &CheckDraft, probe: Option<&dyn MediaProbe>, self_serve: bool) -> Vec<Fault> {
     let mut faults = Vec::new();
     let options = draft.options.as_ref().map_err(Clone::clone);
     let options = options.and_then(parse_options).unwrap_or_else(|fault| {
@@ -111,6 +118,10 @@ fn faults(draft: &CheckDraft, probe: Option<&dyn MediaProbe>, self_serve: bool) 
         options: &options,
         media: &media,
         is_reply: draft.follows,
+        handle: &draft.handle,
+        replies_to_own: draft.replies_to_own,
+        tier: draft.tier,
+        publisher: draft.publisher,
         text_limit: usize::try_from(draft.text_limit).unwrap_or(usize::MAX),
         scopes: draft.scopes.as_deref(),
         self_serve,
@@ -186,7 +197,7 @@ pub(crate) fn judge(
     probe: Option<&dyn MediaProbe>,
     self_serve: bool,
 ) -> Finding {
-    let faults = faults(draft, probe, self_serve);
+    let faults = look(draft, probe, self_serve);
     let may_mend = faults
         .iter()
         .any(|fault| !ONLY_EDITS_MEND.contains(&fault.code.as_str()));
@@ -212,6 +223,8 @@ pub(crate) fn judge(
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, TimeDelta, Utc};
+    use crier_core::tier::Tier;
+    use crier_core::v1::Publisher;
     use serde_json::json;
 
     use super::*;
@@ -250,6 +263,9 @@ mod tests {
             predecessor_run_at: None,
             after: None,
             handle: "acme".into(),
+            replies_to_own: false,
+            tier: Tier::Standard,
+            publisher: Publisher::V2,
             text_limit: 280,
             scopes: None,
             account_status: "active".into(),

@@ -10,6 +10,6 @@ mod recurring;
 mod round;
 mod run;
 
-pub use checks::{MediaProbe, ProbedFile};
+pub use checks::{MediaProbe, ProbedFile, look};
 pub use housekeeping::Housekeeping;
 pub use run::{Scheduler, SchedulerOptions};

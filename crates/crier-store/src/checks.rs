@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use crier_core::fault::Fault;
+use crier_core::tier::Tier;
+use crier_core::v1::Publisher;
 use serde_json::Value;
 
 use crate::claim::micros;
@@ -14,6 +16,24 @@ use crate::{Store, StoreError};
 
 /// How soon a job is looked at again that was locked or changed at this moment.
 const SOON: Duration = Duration::from_secs(1);
+
+/// What a check reads of a row `j` of open jobs and of its account `a`; the one place that says so.
+macro_rules! draft {
+    () => {
+        "select j.revision, j.text, j.media::text, j.options::text, crier.readable(j.run_at) as run_at, j.after, j.warning, j.after is not null as follows,
+                floor(extract(epoch from j.run_at - crier.now()))::bigint as due_in_s,
+                (select crier.readable(p.run_at) from crier.jobs_open p where p.id = j.after limit 1) as predecessor_run_at,
+                (select true from crier.posts p where p.post_id = j.options #>> '{reply,in_reply_to_tweet_id}' and p.account_id = a.id limit 1)
+                  is not null as replies_to_own,
+                a.handle, a.text_limit, a.tier, a.publisher, a.status as account_status,
+                case when (select true from crier.credentials k where k.account_id = a.id and k.kind = 'oauth2' limit 1)
+                     then to_jsonb(a.scopes) end as scopes,
+                j.state = 'scheduled' and coalesce((select m.paused from crier.campaigns m where m.name = j.campaign limit 1), false)
+                  as campaign_paused
+           from crier.jobs_open j join crier.accounts a on a.id = j.account_id"
+    };
+}
+pub(crate) use draft;
 
 /// A check that is due, with the job and what is known of its account.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
@@ -54,8 +74,14 @@ pub struct CheckDraft {
     pub after: Option<i64>,
     /// Handle of the account.
     pub handle: String,
+    /// Whether the post that `options` names to reply to went out through crier for this account.
+    pub replies_to_own: bool,
     /// Weighted characters that the account may post.
     pub text_limit: u32,
+    /// What the account has subscribed to.
+    pub tier: Tier,
+    /// By which call it publishes.
+    pub publisher: Publisher,
     /// Scopes granted; `None` for OAuth 1.0a, which has none.
     pub scopes: Option<Vec<String>>,
     /// `active`, `needs_login`, `paused` or `suspended`.
@@ -86,24 +112,18 @@ impl Store {
     /// Reads up to `limit` checks that are due. They stay in the inbox until [`Store::settle_checks`].
     pub async fn due_checks(&self, limit: i64) -> Result<Vec<Check>, StoreError> {
         // The limits inside keep the plan to one probe of an index per check, whatever the planner guesses.
-        Ok(sqlx::query_as(
+        Ok(sqlx::query_as(concat!(
             "-- due_checks
             select c.place, c.next_at, c.job_id as job, to_jsonb(d) as draft,
                    (select true from crier.media_uploads u where u.job_id = c.job_id limit 1) is not null as has_uploads
               from (select ctid::text as place, job_id, next_at from crier.job_checks where next_at <= crier.now()
                      order by next_at limit $1) c
               left join lateral (
-                select j.revision, j.text, j.media::text, j.options::text, crier.readable(j.run_at) as run_at, j.after, j.warning, j.after is not null as follows,
-                       floor(extract(epoch from j.run_at - crier.now()))::bigint as due_in_s,
-                       (select crier.readable(p.run_at) from crier.jobs_open p where p.id = j.after limit 1) as predecessor_run_at,
-                       a.handle, a.text_limit, a.status as account_status,
-                       case when (select true from crier.credentials k where k.account_id = a.id and k.kind = 'oauth2' limit 1)
-                            then to_jsonb(a.scopes) end as scopes,
-                       j.state = 'scheduled' and coalesce((select m.paused from crier.campaigns m where m.name = j.campaign limit 1), false)
-                         as campaign_paused
-                  from crier.jobs_open j join crier.accounts a on a.id = j.account_id
+"
+            , draft!(),
+            "
                  where j.id = c.job_id and j.state in ('scheduled', 'paused') limit 1) d on true",
-        )
+        ))
         .bind(limit)
         .fetch_all(&self.pool)
         .await?)

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use crier_core::fault::Fault;
+use crier_core::v1::Publisher;
 use uuid::Uuid;
 
 use crate::lease::Lease;
@@ -32,6 +33,12 @@ pub struct Claimed {
     pub attempts: i16,
     /// Bound of attempts.
     pub max_attempts: i16,
+    /// Handle of the account.
+    pub handle: String,
+    /// Whether the post that `options` names to reply to went out through crier for this account.
+    pub replies_to_own: bool,
+    /// By which call the account publishes.
+    pub publisher: Publisher,
     /// The job that this one follows.
     pub after: Option<i64>,
     /// Post on X that this one replies to, if the job follows another; it must not go out without.
@@ -51,6 +58,9 @@ type Row = (
     i16,
     Option<i64>,
     Option<String>,
+    String,
+    String,
+    bool,
 );
 
 impl Store {
@@ -105,8 +115,9 @@ impl Store {
               update crier.lanes l set not_before = g.opens from gates g where l.account_id = g.lane and g.opens > crier.now()
             )
             select p.id, p.lane, s.token, p.revision, p.text, p.media::text, p.options::text, crier.readable(p.run_at), p.attempts, p.max_attempts, p.after,
-                   (select post_id from crier.posts where job_id = p.after)
-              from pick p join leased s on s.subject = p.id",
+                   (select post_id from crier.posts where job_id = p.after), a.handle, a.publisher,
+                   (select true from crier.posts o where o.post_id = p.options #>> '{reply,in_reply_to_tweet_id}' and o.account_id = p.lane) is not null
+              from pick p join leased s on s.subject = p.id join crier.accounts a on a.id = p.lane",
         )
         .bind(&lanes)
         .bind(worker)
@@ -154,6 +165,9 @@ fn claimed(row: Row) -> Claimed {
         max_attempts,
         after,
         reply_to,
+        handle,
+        publisher,
+        replies_to_own,
     ) = row;
     Claimed {
         lease: Lease {
@@ -169,6 +183,12 @@ fn claimed(row: Row) -> Claimed {
         run_at,
         attempts,
         max_attempts,
+        handle,
+        replies_to_own,
+        publisher: Publisher::ALL
+            .into_iter()
+            .find(|known| known.as_str() == publisher)
+            .unwrap_or_default(),
         after,
         reply_to,
     }

@@ -13,6 +13,7 @@ mod checks;
 mod claim;
 mod column;
 mod diagnosis;
+mod drafts;
 mod error;
 mod leader;
 mod lease;
@@ -29,6 +30,7 @@ mod settle;
 mod signals;
 mod staging;
 mod sweeps;
+mod unpublish;
 mod wake;
 mod workers;
 
@@ -37,11 +39,12 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
-pub use accounts::{Account, Import, OAuth1Tokens, OAuth2Tokens, OpenedTokens};
+pub use accounts::{Account, Import, OAuth1Tokens, OAuth2Tokens, OpenedOAuth1, OpenedTokens};
 pub use attempts::LedgerRow;
 pub use checks::{Check, CheckDraft, Finding};
 pub use claim::Claimed;
 pub use diagnosis::Diagnosis;
+pub use drafts::{Trial, Waiting, WaitingDraft};
 pub use error::StoreError;
 pub use leader::Leadership;
 pub use lease::{Expired, Lease};
@@ -55,6 +58,7 @@ pub use seal::{KeyError, SealKey};
 pub use settle::{Settlement, Why};
 pub use staging::{NewSession, PutOff, StageExpired, Upload};
 pub use sweeps::{HeldCursor, HeldSweep};
+pub use unpublish::{Deletion, JobPost};
 pub use wake::{SCHEDULER_CHANNEL, WORKER_CHANNEL, WakeUps};
 pub use workers::Present;
 

@@ -45,6 +45,10 @@ pub struct AccountRow {
     pub scopes: Vec<String>,
     /// Weighted characters allowed.
     pub text_limit: i32,
+    /// `standard` or `premium`.
+    pub tier: String,
+    /// `v2` or `v1_update_with_media`.
+    pub publisher: String,
     /// Seconds until the access token ends, negative once it has.
     pub token_expires_in_s: Option<f64>,
     /// Seconds since the token was last renewed.
@@ -92,6 +96,8 @@ pub struct JobRow {
     pub post_id: Option<String>,
     /// Address of the post on X.
     pub post_url: Option<String>,
+    /// When the post was deleted again.
+    pub unpublished_at: Option<DateTime<Utc>>,
     /// Why it did not go out, or not yet.
     pub error: Option<Value>,
     /// What will go wrong unless it is mended.
@@ -100,7 +106,7 @@ pub struct JobRow {
     pub updated_at: DateTime<Utc>,
 }
 
-const JOB_COLUMNS: &str = "id, account, state, crier.readable(run_at) as run_at, crier.readable(next_attempt_at) as next_attempt_at, published_at, campaign, after, text, crier.readable(media) as media, attempts, post_id, post_url, error, warning, updated_at";
+const JOB_COLUMNS: &str = "id, account, state, crier.readable(run_at) as run_at, crier.readable(next_attempt_at) as next_attempt_at, published_at, campaign, after, text, crier.readable(media) as media, attempts, post_id, post_url, (select p.deleted_at from crier.posts p where p.job_id = jobs.id) as unpublished_at, error, warning, updated_at";
 
 /// Which jobs a listing shows; the newest first.
 #[derive(Debug, Clone, Default)]
@@ -157,7 +163,7 @@ impl Store {
         Ok(sqlx::query_as(
             "-- account_rows
             select a.handle as account, a.status, a.reason, a.x_user_id, p.client_id as app, p.status as app_status, p.reason as app_reason,
-                   a.scopes, a.text_limit, extract(epoch from c.access_expires_at - crier.now())::float8 as token_expires_in_s,
+                   a.scopes, a.text_limit, a.tier, a.publisher, extract(epoch from c.access_expires_at - crier.now())::float8 as token_expires_in_s,
                    extract(epoch from crier.now() - c.rotated_at)::float8 as token_age_s,
                    exists (select 1 from crier.credentials o where o.account_id = a.id and o.kind = 'oauth1') as has_oauth1,
                    case when isfinite(l.next_at) then crier.readable(l.next_at) end as next_at,
@@ -242,7 +248,7 @@ impl Store {
     /// One job with all its columns.
     pub async fn job(&self, id: i64) -> Result<Option<Value>, StoreError> {
         Ok(
-            sqlx::query_scalar("-- job\nselect to_jsonb(j) || jsonb_build_object('media', crier.readable(j.media), 'options', crier.readable(j.options)) from crier.jobs j where id = $1")
+            sqlx::query_scalar("-- job\nselect to_jsonb(j) || jsonb_build_object('media', crier.readable(j.media), 'options', crier.readable(j.options), 'unpublished_at', (select p.deleted_at from crier.posts p where p.job_id = j.id)) from crier.jobs j where id = $1")
                 .bind(id)
                 .fetch_optional(&self.pool)
                 .await?,
@@ -273,6 +279,11 @@ impl Store {
         if let Some(id) = id {
             return Ok(Inserted::New(id));
         }
+        self.known_job(job).await.map(Inserted::Known)
+    }
+
+    /// The job that has used the dedupe key before.
+    pub(crate) async fn known_job(&self, job: &NewJob) -> Result<i64, StoreError> {
         let id: Option<i64> = sqlx::query_scalar(
             "-- insert_job
             select k.job_id from crier.job_keys k join crier.accounts a on a.id = k.account_id
@@ -282,11 +293,10 @@ impl Store {
         .bind(&job.dedupe_key)
         .fetch_optional(&self.pool)
         .await?;
-        id.map(Inserted::Known)
-            .ok_or_else(|| StoreError::Inconsistent {
-                table: "jobs",
-                detail: "the row was left out without a dedupe key".into(),
-            })
+        id.ok_or_else(|| StoreError::Inconsistent {
+            table: "jobs",
+            detail: "the row was left out without a dedupe key".into(),
+        })
     }
 
     /// Cancels a job that waits.

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use crier_core::answer::Endpoint;
 use crier_core::limit::{LimitClass, Window, blocked_until};
 use serde_json::Value;
 
@@ -144,6 +145,18 @@ impl Store {
         windows: &[Window],
         settlement: &Settlement,
     ) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, StoreError> {
+        self.settle_by(lease, Endpoint::CreatePost, windows, settlement)
+            .await
+    }
+
+    /// The same for a post that went out by another call, whose limits X counts apart.
+    pub async fn settle_by(
+        &self,
+        lease: &Lease,
+        endpoint: Endpoint,
+        windows: &[Window],
+        settlement: &Settlement,
+    ) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, StoreError> {
         let mut tx = self.pool.begin().await?;
         lock_lanes(&mut tx, &[lease.account]).await?;
         let held: Option<(uuid::Uuid, Option<i64>)> = sqlx::query_as(
@@ -204,7 +217,7 @@ impl Store {
                 None
             }
         };
-        note_windows(&mut tx, lease.account, "POST /2/tweets", windows).await?;
+        note_windows(&mut tx, lease.account, endpoint.label(), windows).await?;
         free_lanes(&mut tx, &[lease.account]).await?;
         tx.commit().await?;
         if let Some(until) = blocked(windows, LimitClass::App)

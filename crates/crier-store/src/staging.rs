@@ -349,10 +349,10 @@ async fn release_if_ready(tx: &mut sqlx::PgConnection, job: i64) -> Result<bool,
                warning = case when j.warning ->> 'code' like 'media\\_%' then null else j.warning end,
                error = case when j.error ->> 'step' = 'media' then null else j.error end
          where j.id = $1 and j.held & 1 <> 0
-           and jsonb_array_length(j.media) = (
+           and (exists (select 1 from crier.accounts a where a.id = j.account_id and a.publisher <> 'v2') or jsonb_array_length(j.media) = (
              select count(*) from crier.media_uploads u
               where u.job_id = j.id and u.state = 'ready' and u.expires_at > crier.now()
-                and u.account_id = j.account_id and u.item = j.media -> u.position::int)",
+                and u.account_id = j.account_id and u.item = j.media -> u.position::int))",
     )
     .bind(job)
     .execute(tx)

@@ -11,16 +11,18 @@ use crier_core::answer::{CallFault, Endpoint};
 use crier_core::limit::Window;
 use crier_core::options::{create_body, parse_options};
 use crier_core::retry::{Pace, is_exhausted, next_attempt, not_before};
+use crier_core::v1::Publisher;
 use crier_core::verdict::{Action, Step, Verdict, judge};
 use crier_metrics::AttemptEnd;
 use crier_store::{Claimed, Settlement, StoreError, Why};
 use serde_json::{Value, json};
 
 use crate::Worker;
-use crate::token::NoToken;
+use crate::by_v1::{failed, unfit};
+use crate::token::{NoToken, can_be_refreshed};
 
 /// A lease must hold this much longer than a call may take before the call leaves.
-const SKEW_ALLOWANCE: Duration = Duration::from_secs(5);
+pub(crate) const SKEW_ALLOWANCE: Duration = Duration::from_secs(5);
 /// How long to wait for another process that is refreshing the token.
 const BUSY_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(2);
 /// How long a job rests that the database kept from being sent.
@@ -28,13 +30,16 @@ const GIVE_BACK_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(2);
 /// How long a reply rests whose post to reply to is not known.
 const PARENT_WAIT: chrono::TimeDelta = chrono::TimeDelta::minutes(1);
 /// Refusals with a fresh token, one attempt after the other, before the account is paused: X has had outages of hours that looked so (x-api.md 1.6).
-const REFUSED_FRESH_TOKENS: u32 = 3;
+pub(crate) const REFUSED_FRESH_TOKENS: u32 = 3;
+
+/// How an attempt ended, and what X said of its limits.
+pub(crate) type Done = (Settlement, Vec<Window>);
 
 /// Why an attempt broke off.
-struct Stopped {
-    error: StoreError,
+pub(crate) struct Stopped {
+    pub(crate) error: StoreError,
     /// Whether a create call may have been carried out.
-    sent: bool,
+    pub(crate) sent: bool,
 }
 
 impl From<StoreError> for Stopped {
@@ -90,7 +95,7 @@ impl Worker {
         Some(Settlement::Snoozed { until, why })
     }
 
-    async fn publish(&self, job: &Claimed) -> Result<(Settlement, Vec<Window>), Stopped> {
+    async fn publish(&self, job: &Claimed) -> Result<Done, Stopped> {
         let none = Vec::new();
         let options = job.options.as_ref().map_err(Clone::clone);
         let (options, wanted) = match options.and_then(parse_options).and_then(|options| {
@@ -124,6 +129,12 @@ impl Worker {
                 },
                 none,
             ));
+        }
+        if job.publisher == Publisher::V1UpdateWithMedia {
+            return self.publish_by_v1(job, &options).await;
+        }
+        if let Some(fault) = unfit(job, &options, &[]) {
+            return Ok((failed(&fault), none));
         }
         let margin = self.x.config().timeout + SKEW_ALLOWANCE;
         let media_ids = if wanted == 0 {
@@ -184,7 +195,10 @@ impl Worker {
                     let status = status(&fault);
                     self.metrics
                         .x_request(Endpoint::CreatePost, status, Some(verdict.code), took);
-                    if verdict.action == Action::RefreshToken && spent.is_none() {
+                    if verdict.action == Action::RefreshToken
+                        && spent.is_none()
+                        && can_be_refreshed(&auth)
+                    {
                         spent = Some(version);
                         continue;
                     }
@@ -203,7 +217,7 @@ impl Worker {
     }
 
     /// From a verdict to an outcome; what concerns the account or app is stopped first.
-    async fn outcome(
+    pub(crate) async fn outcome(
         &self,
         job: &Claimed,
         fault: &CallFault,
@@ -297,7 +311,7 @@ impl Worker {
         next_attempt(attempt, now, reset, Pace::of(&verdict), (self.chance)())
     }
 
-    async fn without_token(
+    pub(crate) async fn without_token(
         &self,
         job: &Claimed,
         no_token: NoToken,
@@ -306,7 +320,7 @@ impl Worker {
             NoToken::Absent => {
                 let why = plain_why(
                     "no_grant",
-                    "the account has no OAuth 2.0 grant that can be used",
+                    "the account has no grant that can be used",
                     "token",
                     "log in again: crier auth import",
                 );
@@ -343,15 +357,22 @@ impl Worker {
         windows: &[Window],
         settlement: &Settlement,
     ) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, StoreError> {
-        (|| self.store.settle(&job.lease, windows, settlement))
-            .retry(
-                ExponentialBuilder::default()
-                    .with_min_delay(Duration::from_millis(100))
-                    .with_max_delay(Duration::from_secs(2))
-                    .with_max_times(12),
-            )
-            .when(|error| matches!(error, StoreError::Database(_) | StoreError::Connect(_)))
-            .await
+        let endpoint = match job.publisher {
+            Publisher::V2 => Endpoint::CreatePost,
+            Publisher::V1UpdateWithMedia => Endpoint::UpdateWithMedia,
+        };
+        (|| {
+            self.store
+                .settle_by(&job.lease, endpoint, windows, settlement)
+        })
+        .retry(
+            ExponentialBuilder::default()
+                .with_min_delay(Duration::from_millis(100))
+                .with_max_delay(Duration::from_secs(2))
+                .with_max_times(12),
+        )
+        .when(|error| matches!(error, StoreError::Database(_) | StoreError::Connect(_)))
+        .await
     }
 
     async fn settle(&self, job: &Claimed, settlement: &Settlement, windows: &[Window]) {

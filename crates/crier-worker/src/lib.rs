@@ -4,12 +4,15 @@
 //! lease, and cannot outlast the lease.
 
 mod attempt;
+mod by_v1;
 mod folder;
 mod pool;
 mod reconcile;
 mod stage;
 mod token;
+mod unpublish;
 
+pub use by_v1::V1Cache;
 pub use folder::look_at_file;
 pub use pool::{Worker, WorkerOptions};
 pub use token::keep_tokens;

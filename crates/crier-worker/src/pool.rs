@@ -80,6 +80,8 @@ pub struct Worker {
     pub options: WorkerOptions,
     /// A number from 0 to 1 for jitter.
     pub chance: fn() -> f64,
+    /// What is known of v1.1; empty at first.
+    pub v1: crate::V1Cache,
 }
 
 impl Worker {

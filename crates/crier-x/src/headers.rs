@@ -8,7 +8,7 @@ use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 /// The header families that X's answers carry: prefix, whom it counts, how long. The calls here all speak for an
 /// account, so the short window is the account's.
-const FAMILIES: [(&str, LimitClass, WindowLength); 3] = [
+const FAMILIES: [(&str, LimitClass, WindowLength); 4] = [
     (
         "x-rate-limit",
         LimitClass::Account,
@@ -20,6 +20,8 @@ const FAMILIES: [(&str, LimitClass, WindowLength); 3] = [
         WindowLength::Day,
     ),
     ("x-app-limit-24hour", LimitClass::App, WindowLength::Day),
+    // v1.1: the account's media of a day.
+    ("x-mediaratelimit", LimitClass::Account, WindowLength::Day),
 ];
 
 /// Every window that names its reset; one without a reset cannot be waited for.

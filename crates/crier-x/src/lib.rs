@@ -21,6 +21,7 @@ mod oauth1;
 mod posts;
 mod reply;
 mod tokens;
+mod v1;
 mod words;
 
 pub use auth::{AppCredentials, Auth, Chance, SystemChance};
@@ -33,3 +34,4 @@ pub use oauth1::{Signing, percent_encode};
 pub use posts::{Me, PostId, PostPage, SeenPost};
 pub use reply::Reply;
 pub use tokens::Tokens;
+pub use v1::V1Media;

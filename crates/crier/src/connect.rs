@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use crier_metrics::Metrics;
 use crier_store::{SchemaState, SealKey, Store, StoreOptions};
+use crier_worker::{V1Cache, Worker};
 use crier_x::XClient;
 
 use crate::config::{Config, secret};
@@ -60,6 +62,19 @@ pub(crate) async fn ready_store(config: &Config) -> anyhow::Result<Store> {
 /// X.
 pub(crate) fn x(config: &Config) -> anyhow::Result<XClient> {
     XClient::new(config.x.config()?).refused("X cannot be called as configured")
+}
+
+/// A worker that is no role: for one deed that a person asks for.
+pub(crate) fn worker(config: &Config, store: &Store) -> anyhow::Result<Worker> {
+    Ok(Worker {
+        store: store.clone(),
+        x: x(config)?,
+        metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
+        id: uuid::Uuid::new_v4(),
+        options: config.worker.options(&config.media),
+        chance: rand::random::<f64>,
+        v1: V1Cache::default(),
+    })
 }
 
 /// An account by its handle.

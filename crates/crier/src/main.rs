@@ -14,6 +14,7 @@ mod gather;
 mod host;
 mod http;
 mod lifecycle;
+mod lint;
 mod probe;
 mod processes;
 mod screen;

@@ -11,6 +11,8 @@ mod database;
 mod desk;
 #[path = "cli/embedded.rs"]
 mod embedded;
+#[path = "cli/lint.rs"]
+mod lint;
 #[path = "cli/readme.rs"]
 mod readme;
 #[path = "cli/words.rs"]

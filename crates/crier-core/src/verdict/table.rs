@@ -12,9 +12,16 @@ mod call;
 mod content;
 mod standing;
 mod status;
+mod v1;
 
 /// The rows in the order in which they are read.
-pub(super) static GROUPS: [&[Row]; 4] = [call::ROWS, standing::ROWS, content::ROWS, status::ROWS];
+pub(super) static GROUPS: [&[Row]; 5] = [
+    call::ROWS,
+    standing::ROWS,
+    v1::ROWS,
+    content::ROWS,
+    status::ROWS,
+];
 
 const ANY: &[Step] = &Step::ALL;
 const TOKEN: &[Step] = &[Step::Token];

@@ -1,5 +1,7 @@
 //! From the column `media` of a job to rows of the queue.
 //!
+//! Accounts that publish by v1.1 send their media with the post: of their jobs nothing is uploaded before.
+//!
 //! **Invariant:** planning may be repeated at any time by anybody: it changes only what does not fit the job as it is.
 
 use std::time::Duration;
@@ -102,7 +104,8 @@ impl Store {
             "-- plan_uploads: what no longer fits
             with stale as (
               delete from crier.media_uploads u where u.job_id = $1 and not exists (
-                select 1 from crier.jobs_open j where j.id = $1 and j.account_id = u.account_id
+                select 1 from crier.jobs_open j join crier.accounts a on a.id = j.account_id and a.publisher = 'v2'
+                 where j.id = $1 and j.account_id = u.account_id
                    and j.media -> u.position::int is not distinct from u.item)
               returning u.id)
             delete from crier.leases where kind = 'stage' and subject in (select id from stale)",
@@ -115,7 +118,8 @@ impl Store {
             insert into crier.media_uploads (job_id, position, account_id, item, next_at)
             select j.id, m.n - 1, j.account_id, m.item,
                    greatest(crier.now(), coalesce(j.next_attempt_at, j.run_at) - $2 * interval '1 microsecond')
-              from crier.jobs_open j cross join lateral jsonb_array_elements(j.media) with ordinality as m(item, n)
+              from crier.jobs_open j join crier.accounts a on a.id = j.account_id and a.publisher = 'v2'
+              cross join lateral jsonb_array_elements(j.media) with ordinality as m(item, n)
              where j.id = $1
             on conflict (job_id, position) do nothing",
         )

@@ -11,6 +11,7 @@ mod db;
 mod fencing;
 mod lanes;
 mod people;
+mod posts;
 mod reconcile;
 mod recurring;
 mod rows;

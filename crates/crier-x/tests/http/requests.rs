@@ -3,7 +3,8 @@
 
 use chrono::{DateTime, Utc};
 use crier_core::limit::{LimitClass, WindowLength};
-use crier_x::{AppCredentials, PostId, SeenPost, Signing, XClient, XConfig};
+use crier_core::v1::V1Limits;
+use crier_x::{AppCredentials, PostId, SeenPost, Signing, V1Media, XClient, XConfig};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use url::Url;
@@ -265,4 +266,86 @@ fn a_client_shows_no_secret_and_refuses_plain_http() {
     let far = Url::parse("http://api.x.com").unwrap();
     let error = XClient::new(XConfig::new(far.clone(), far)).unwrap_err();
     assert!(error.to_string().contains("not https"), "{error}");
+}
+
+#[tokio::test]
+async fn a_post_of_v1_is_a_form_of_which_nothing_is_signed() {
+    let id = 1_346_889_436_626_259_968_u64;
+    let server = Server::answering(
+        200,
+        &[
+            ("x-mediaratelimit-limit", "250"),
+            ("x-mediaratelimit-remaining", "249"),
+            ("x-mediaratelimit-reset", "1780000000"),
+        ],
+        json!({"id": id, "id_str": id.to_string(), "text": "hi https://t.co/x"}).to_string(),
+    )
+    .await;
+    let media = V1Media {
+        media_type: "image/png".into(),
+        bytes: (&b"\x89PNG raw"[..]).into(),
+    };
+    let fields = [("status", "hi ü & =".to_owned()), ("lat", "1.5".to_owned())];
+    let reply = server
+        .client()
+        .update_with_media(&oauth1(), &fields, vec![media.clone(), media])
+        .await
+        .unwrap();
+    assert_eq!(reply.value, PostId(id.to_string()));
+    let window = reply.windows[0];
+    assert_eq!(
+        (window.class, window.length, window.remaining),
+        (LimitClass::Account, WindowLength::Day, Some(249))
+    );
+    let seen = server.only();
+    assert_eq!(seen.line, "POST /1.1/statuses/update_with_media.json");
+    assert!(
+        seen.header("content-type")
+            .starts_with("multipart/form-data; boundary=")
+    );
+    assert_eq!(seen.header("content-length"), seen.body.len().to_string());
+    let body = String::from_utf8_lossy(&seen.body);
+    assert!(
+        body.contains("name=\"status\"\r\n\r\nhi ü & =\r\n"),
+        "{body}"
+    );
+    assert_eq!(
+        body.matches("name=\"media[]\"; filename=\"media").count(),
+        2,
+        "{body}"
+    );
+    assert_eq!(body.matches("Content-Type: image/png").count(), 2, "{body}");
+    let url = Url::parse(&format!(
+        "http://{}/1.1/statuses/update_with_media.json",
+        server.address
+    ))
+    .unwrap();
+    let signing = Signing {
+        consumer_key: "ck",
+        consumer_secret: "consumer-hunter22",
+        token: "token-hunter22",
+        token_secret: "secret-hunter22",
+        nonce: "kYjzVBB8Y0ZFabxSWbWovY3uYSQ2pTgmZeNu2VS4cg",
+        timestamp_s: 1_318_622_958,
+    };
+    assert_eq!(
+        seen.header("authorization"),
+        signing.header("POST", &url, &[]),
+        "no part of the body is signed"
+    );
+}
+
+#[tokio::test]
+async fn the_figures_of_v1_are_read() {
+    let server = Server::ok(json!({"characters_reserved_per_media": 23, "max_media_per_upload": 4, "photo_size_limit": 5_242_880})).await;
+    let reply = server.client().v1_configuration(&oauth1()).await.unwrap();
+    assert_eq!(
+        reply.value,
+        V1Limits {
+            characters_reserved_per_media: 23,
+            max_media_per_upload: 4,
+            photo_size_limit: 5_242_880
+        }
+    );
+    assert_eq!(server.only().line, "GET /1.1/help/configuration.json");
 }

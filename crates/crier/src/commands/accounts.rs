@@ -1,6 +1,8 @@
 //! `crier accounts`: who is published for, and whether they go on.
 
 use clap::{Args, Subcommand};
+use crier_core::tier::Tier;
+use crier_core::v1::Publisher;
 use crier_store::{AccountRow, MOST_WAITING, Store};
 use serde_json::{Value, json};
 
@@ -19,6 +21,11 @@ pub(crate) enum Accounts {
     Pause(One),
     /// Go on with one, and with its app if X's answers stopped that.
     Resume(One),
+    /// Say what one has subscribed to: Premium may post longer texts and videos, and edit.
+    Tier(SetTier),
+    /// Say by which call one publishes.
+    #[command(after_help = PUBLISHERS)]
+    Publisher(SetPublisher),
 }
 
 /// An account.
@@ -26,6 +33,30 @@ pub(crate) enum Accounts {
 pub(crate) struct One {
     /// Its handle, with or without `@`.
     account: String,
+}
+
+const PUBLISHERS: &str = "\
+v2 is POST /2/tweets. v1_update_with_media is for gateways that speak only
+POST /1.1/statuses/update_with_media: OAuth 1.0a, a picture in each post, and none of v2's fields.";
+
+/// A subscription.
+#[derive(Debug, Args)]
+pub(crate) struct SetTier {
+    /// Its handle, with or without `@`.
+    account: String,
+    /// What it has subscribed to.
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(["standard", "premium"]))]
+    tier: String,
+}
+
+/// A call.
+#[derive(Debug, Args)]
+pub(crate) struct SetPublisher {
+    /// Its handle, with or without `@`.
+    account: String,
+    /// The call.
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(Publisher::ALL.map(Publisher::as_str)))]
+    publisher: String,
 }
 
 impl Accounts {
@@ -82,6 +113,36 @@ impl Accounts {
                 }
                 let handles = store.resume_account(known.id).await?;
                 said(&context, &handles, "active")
+            }
+            Self::Tier(SetTier { account, tier }) => {
+                let known = connect::account(&store, &account).await?;
+                let tier = if tier == Tier::Premium.as_str() {
+                    Tier::Premium
+                } else {
+                    Tier::Standard
+                };
+                let limit = store.set_tier(known.id, tier).await?;
+                let (handle, tier) = (known.handle, tier.as_str());
+                if screen.json {
+                    return screen
+                        .object(&json!({"account": handle, "tier": tier, "text_limit": limit}));
+                }
+                screen.line(&format!("{handle} is {tier}: {limit} characters a post"));
+                Ok(())
+            }
+            Self::Publisher(SetPublisher { account, publisher }) => {
+                let known = connect::account(&store, &account).await?;
+                let publisher = Publisher::ALL
+                    .into_iter()
+                    .find(|one| one.as_str() == publisher)
+                    .unwrap_or_default();
+                store.set_publisher(known.id, publisher).await?;
+                let (handle, publisher) = (known.handle, publisher.as_str());
+                if screen.json {
+                    return screen.object(&json!({"account": handle, "publisher": publisher}));
+                }
+                screen.line(&format!("{handle} publishes by {publisher}"));
+                Ok(())
             }
         }
     }
@@ -179,7 +240,9 @@ fn lines(row: &AccountRow, windows: &[Value]) -> Vec<Vec<String>> {
                 .unwrap_or_default(),
         ),
         ("scopes", row.scopes.join(" ")),
+        ("tier", row.tier.clone()),
         ("text limit", row.text_limit.to_string()),
+        ("publishes by", row.publisher.clone()),
         ("waiting jobs", waiting(row)),
         ("next", next(row)),
     ];

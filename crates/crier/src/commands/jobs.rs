@@ -6,6 +6,9 @@ use clap::{Args, Subcommand};
 use crier_store::{JOB_STATES, JobFilter, JobRow, LedgerRow, Store};
 use serde_json::{Value, json};
 
+mod lint;
+mod unpublish;
+
 use super::Context;
 use super::watch::{Selection, watch};
 use crate::connect;
@@ -29,6 +32,11 @@ pub(crate) enum Jobs {
     Settle(Settle),
     /// Follow jobs until they have ended; fails if one did not go out.
     Watch(Watch),
+    /// Say what X would refuse of jobs that wait, all faults at once; fails if one can never go out.
+    Lint(lint::Lint),
+    /// Delete the posts of published jobs from X again.
+    #[command(after_help = unpublish::AFTER)]
+    Unpublish(unpublish::Unpublish),
 }
 
 /// A job.
@@ -163,6 +171,8 @@ impl Jobs {
                 };
                 watch(&context, &store, selection, Duration::from_millis(500)).await
             }
+            Self::Lint(lint) => lint.run(&context, &store).await,
+            Self::Unpublish(unpublish) => unpublish.run(&context, &store).await,
         }
     }
 }
@@ -246,6 +256,9 @@ fn cells(job: &JobRow) -> Vec<String> {
 
 /// Address of the post, or why there is none (yet).
 pub(super) fn result(job: &JobRow) -> String {
+    if let Some(at) = job.unpublished_at {
+        return format!("deleted from X at {}", instant(at));
+    }
     if let Some(url) = &job.post_url {
         return url.clone();
     }
@@ -294,7 +307,7 @@ fn full(fault: &Value) -> String {
 
 /// Columns of a job in the order in which people ask for them; empty and internal ones are left out.
 fn lines(job: &Value) -> Vec<Vec<String>> {
-    const COLUMNS: [&str; 22] = [
+    const COLUMNS: [&str; 23] = [
         "id",
         "state",
         "account",
@@ -306,6 +319,7 @@ fn lines(job: &Value) -> Vec<Vec<String>> {
         "published_at",
         "post_id",
         "post_url",
+        "unpublished_at",
         "error",
         "warning",
         "campaign",

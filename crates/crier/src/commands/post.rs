@@ -6,6 +6,8 @@ use clap::Args;
 use crier_store::{Inserted, NewJob};
 use serde_json::{Value, json};
 
+mod dry;
+
 use super::Context;
 use super::watch::{Selection, watch};
 use crate::connect;
@@ -60,13 +62,19 @@ pub(crate) struct Options {
     /// Wait until it is published, and fail if it is not.
     #[arg(long)]
     wait: bool,
+    /// Say what would be sent and what X would refuse, and leave nothing behind.
+    #[arg(long, conflicts_with = "wait")]
+    dry_run: bool,
 }
 
 impl Options {
     pub(crate) async fn run(self, context: Context) -> anyhow::Result<()> {
-        let wait = self.wait;
+        let (wait, dry_run) = (self.wait, self.dry_run);
         let job = self.job()?;
         let store = connect::ready_store(&context.config).await?;
+        if dry_run {
+            return dry::run(&context, &store, &job).await;
+        }
         let (id, new) = match store.insert_job(&job).await? {
             Inserted::New(id) => (id, true),
             Inserted::Known(id) => (id, false),

@@ -11,7 +11,7 @@ use clap::Args;
 use crier_metrics::{Health, Metrics};
 use crier_scheduler::Scheduler;
 use crier_store::Store;
-use crier_worker::Worker;
+use crier_worker::{V1Cache, Worker};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -144,6 +144,7 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
             id: Uuid::new_v4(),
             options: config.worker.options(&config.media),
             chance: rand::random::<f64>,
+            v1: V1Cache::default(),
         };
         tasks.spawn(named(
             "presence",

@@ -192,6 +192,7 @@ mod tests {
             attempts: 1,
             post_id: post.map(str::to_owned),
             post_url: None,
+            unpublished_at: None,
             error: post.is_none().then(|| json!({"code": "media_missing"})),
             warning: None,
             updated_at: run_at,

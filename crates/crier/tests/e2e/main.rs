@@ -6,10 +6,14 @@
 )]
 
 mod media;
+mod oauth1;
+mod posts;
 mod scheduler;
 mod secrets;
 mod support;
 mod unknown;
+mod unpublish;
+mod v1;
 
 use std::time::Duration;
 

@@ -151,6 +151,8 @@ mod tests {
                 .map(str::to_owned)
                 .to_vec(),
             text_limit: 280,
+            tier: "standard".into(),
+            publisher: "v2".into(),
             token_expires_in_s: Some(3_000.0),
             token_age_s: Some(60.0),
             has_oauth1: false,
