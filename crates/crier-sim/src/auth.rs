@@ -117,9 +117,11 @@ pub(crate) fn seeming_account(
         &grants.access(token)?.account
     } else {
         let parameters = oauth1::parameters(credentials(headers, "OAuth")?);
-        &grants
-            .user_token(value(&parameters, "oauth_token")?)?
-            .account
+        let token = value(&parameters, "oauth_token")?;
+        grants
+            .user_token(token)
+            .map(|known| &known.account)
+            .or_else(|| world.handshakes.account(token))?
     };
     Some(world.accounts.handle(account))
 }

@@ -41,6 +41,13 @@ impl Chance {
             .map(|_| char::from(ALPHABET[self.rng.random_range(0..ALPHABET.len())]))
             .collect()
     }
+
+    /// A word of `len` digits.
+    pub(crate) fn digits(&mut self, len: usize) -> String {
+        (0..len)
+            .map(|_| char::from(self.rng.random_range(b'0'..=b'9')))
+            .collect()
+    }
 }
 
 /// The smallest id of the millisecond of `at_us`.

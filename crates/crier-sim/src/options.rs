@@ -222,6 +222,11 @@ impl AccountSpec {
         check_routes(self.limits.keys())
     }
 
+    /// Whether the app's OAuth 1.0a tokens may write.
+    pub(crate) fn may_write(&self) -> bool {
+        self.oauth1_access.as_deref() != Some("read")
+    }
+
     /// The handle without its `@`.
     pub(crate) fn handle(&self) -> &str {
         bare(&self.username)

@@ -119,12 +119,17 @@ pub(crate) fn invalid_request(message: &str) -> Reply {
     invalid(&[json!({"message": message, "parameters": {}})])
 }
 
-/// 401 in the form of v1.1, for OAuth 1.0a faults: code 32, 89, 135 or 215 (x-api.md 6.3).
-pub(crate) fn oauth1(code: u16, message: &str) -> Reply {
+/// An error in the form of v1.1 (x-api.md 6.1, third row).
+pub(crate) fn v1(status: u16, code: u16, message: &str) -> Reply {
     Reply::json(
-        401,
+        status,
         &json!({"errors": [{"code": code, "message": message}]}),
     )
+}
+
+/// 401 in the form of v1.1, for OAuth 1.0a faults: code 32, 89, 135 or 215 (x-api.md 6.3).
+pub(crate) fn oauth1(code: u16, message: &str) -> Reply {
+    v1(401, code, message)
 }
 
 /// An error of the token endpoint: OAuth JSON, not a problem (x-api.md 1.6).

@@ -30,6 +30,11 @@ pub(crate) enum Route {
     Revoke,
     AuthorizePage,
     AuthorizeAnswer,
+    RequestToken,
+    OAuth1Page,
+    OAuth1Answer,
+    AccessToken,
+    Invalidate,
 }
 
 /// What the documents say of a route.
@@ -68,7 +73,7 @@ const fn facts(
 
 /// In the order of the enum, which is what `facts_of` relies on.
 #[rustfmt::skip]
-const TABLE: [Facts; 18] = [
+const TABLE: [Facts; 23] = [
     facts(Route::CreatePost, "POST /2/tweets", WRITE, Some(100), Some((10_000, DAY_S))),
     facts(Route::DeletePost, "DELETE /2/tweets/{id}", WRITE, Some(50), None),
     facts(Route::ReadPost, "GET /2/tweets/{id}", READ, Some(900), Some((450, QUARTER_S))),
@@ -87,6 +92,11 @@ const TABLE: [Facts; 18] = [
     facts(Route::Revoke, "POST /2/oauth2/revoke", &[], None, None),
     facts(Route::AuthorizePage, "GET /i/oauth2/authorize", &[], None, None),
     facts(Route::AuthorizeAnswer, "POST /i/oauth2/authorize", &[], None, None),
+    facts(Route::RequestToken, "POST /oauth/request_token", &[], None, None),
+    facts(Route::OAuth1Page, "GET /oauth/authorize", &[], None, None),
+    facts(Route::OAuth1Answer, "POST /oauth/authorize", &[], None, None),
+    facts(Route::AccessToken, "POST /oauth/access_token", &[], None, None),
+    facts(Route::Invalidate, "POST /1.1/oauth/invalidate_token", &[], None, None),
 ];
 
 impl Route {
@@ -167,6 +177,13 @@ impl Route {
             // x-api.md 1.1: the page and the spec name different hosts and paths.
             ("GET", ["i" | "2", "oauth2", "authorize"]) => (Self::AuthorizePage, None),
             ("POST", ["i" | "2", "oauth2", "authorize"]) => (Self::AuthorizeAnswer, None),
+            ("POST", ["oauth", "request_token"]) => (Self::RequestToken, None),
+            ("GET", ["oauth", "authorize" | "authenticate"]) => (Self::OAuth1Page, None),
+            ("POST", ["oauth", "authorize" | "authenticate"]) => (Self::OAuth1Answer, None),
+            ("POST", ["oauth", "access_token"]) => (Self::AccessToken, None),
+            ("POST", ["1.1", "oauth", "invalidate_token" | "invalidate_token.json"]) => {
+                (Self::Invalidate, None)
+            }
             _ => return None,
         };
         Some((found.0, found.1.map(str::to_owned)))

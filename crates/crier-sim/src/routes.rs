@@ -5,6 +5,7 @@
 
 mod authorize;
 mod draft;
+mod handshake;
 mod media;
 mod metadata;
 mod oauth;
@@ -43,6 +44,11 @@ pub(crate) fn act(world: &mut World, call: &Call) -> Reply {
         Route::Revoke => oauth::revoke(world, call),
         Route::AuthorizePage => authorize::page(world, call),
         Route::AuthorizeAnswer => authorize::answer(world, call, now_us),
+        Route::RequestToken => handshake::request_token(world, call, now_us),
+        Route::OAuth1Page => handshake::page(world, call, now_us),
+        Route::OAuth1Answer => handshake::answer(world, call, now_us),
+        Route::AccessToken => handshake::access_token(world, call, now_us),
+        Route::Invalidate => handshake::invalidate(world, call, now_us),
         Route::CreatePost
         | Route::DeletePost
         | Route::ReadPost
@@ -101,8 +107,14 @@ fn deed(world: &mut World, caller: &Caller, call: &Call, now_us: i64) -> Outcome
         Route::Metadata => metadata::set(world, caller, call, now_us),
         Route::AddSubtitles => metadata::add_subtitles(world, caller, call, now_us),
         Route::DeleteSubtitles => metadata::delete_subtitles(world, caller, call, now_us),
-        Route::Token | Route::Revoke | Route::AuthorizePage | Route::AuthorizeAnswer => {
-            Err(problem::internal("this route has no user"))
-        }
+        Route::Token
+        | Route::Revoke
+        | Route::AuthorizePage
+        | Route::AuthorizeAnswer
+        | Route::RequestToken
+        | Route::OAuth1Page
+        | Route::OAuth1Answer
+        | Route::AccessToken
+        | Route::Invalidate => Err(problem::internal("this route has no user")),
     }
 }

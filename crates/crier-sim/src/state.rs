@@ -5,6 +5,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod grants;
+pub(crate) mod handshakes;
 pub(crate) mod media;
 pub(crate) mod posts;
 
@@ -28,6 +29,7 @@ pub(crate) struct World {
     pub(crate) chance: Chance,
     pub(crate) accounts: accounts::Accounts,
     pub(crate) grants: grants::Grants,
+    pub(crate) handshakes: handshakes::Handshakes,
     pub(crate) media: media::MediaStore,
     pub(crate) posts: posts::Posts,
     pub(crate) limits: Limits,
@@ -43,6 +45,7 @@ impl World {
             chance: Chance::new(options.seed),
             accounts: accounts::Accounts::default(),
             grants: grants::Grants::default(),
+            handshakes: handshakes::Handshakes::default(),
             media: media::MediaStore::default(),
             posts: posts::Posts::default(),
             limits: Limits::default(),

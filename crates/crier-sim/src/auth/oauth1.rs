@@ -13,7 +13,7 @@ use crate::clock::seconds;
 use crate::problem;
 use crate::reply::Reply;
 use crate::state::World;
-use crate::state::grants::{TIMESTAMP_SLACK_S, UserToken};
+use crate::state::grants::{App, TIMESTAMP_SLACK_S, UserToken};
 
 /// RFC 3986 unreserved characters stay, all else becomes `%XX` (x-api.md 2.1).
 pub(crate) fn encode(text: &str) -> String {
@@ -107,57 +107,133 @@ fn bases(world: &World, call: &Call) -> Vec<String> {
     bases
 }
 
-/// Verifies the header's parameters, or 401 with the code that fits (x-api.md 6.3).
+/// What a header says of itself, in form and in time; whether it is true is for [`Claim::prove`].
+#[derive(Debug)]
+pub(crate) struct Claim {
+    oauth: Vec<(String, String)>,
+    pub(crate) app: App,
+    /// Absent only where an app asks in its own name, for a request token.
+    pub(crate) token: Option<String>,
+    stamp_s: i64,
+    second: i64,
+}
+
+/// Reads the header's parameters, or 401 with the code that fits (x-api.md 6.3).
+pub(crate) fn claim(world: &World, header: &str, now_us: i64) -> Result<Claim, Reply> {
+    let oauth = parameters(header);
+    let of = |name| value(&oauth, name);
+    let (Some(key), Some(_), Some(_), Some(method), Some(stamp)) = (
+        of("oauth_consumer_key"),
+        of("oauth_nonce"),
+        of("oauth_signature"),
+        of("oauth_signature_method"),
+        of("oauth_timestamp"),
+    ) else {
+        return Err(bad_data());
+    };
+    if method != "HMAC-SHA1" || of("oauth_version").is_some_and(|version| version != "1.0") {
+        return Err(refused());
+    }
+    let second = seconds(now_us);
+    let stamp_s: i64 = stamp.parse().map_err(|_| refused())?;
+    if stamp_s.saturating_sub(second).saturating_abs() > TIMESTAMP_SLACK_S {
+        return Err(problem::oauth1(135, "Timestamp out of bounds."));
+    }
+    let app = world.grants.app_by_consumer_key(key).ok_or_else(refused)?;
+    Ok(Claim {
+        app: app.clone(),
+        token: of("oauth_token").map(str::to_owned),
+        stamp_s,
+        second,
+        oauth,
+    })
+}
+
+impl Claim {
+    /// A parameter of the flow, which may stand in the header, the query or a form.
+    pub(crate) fn parameter(&self, call: &Call, name: &str) -> Option<String> {
+        let (query, form) = (call.query(), call.form());
+        [&self.oauth, &query, &form]
+            .into_iter()
+            .find_map(|pairs| value(pairs, name))
+            .map(str::to_owned)
+    }
+
+    /// Verifies the signature with this token secret, or 401; a nonce is good once.
+    pub(crate) fn prove(
+        &self,
+        world: &mut World,
+        call: &Call,
+        token_secret: &str,
+    ) -> Result<(), Reply> {
+        let mut members: Vec<_> = self
+            .oauth
+            .iter()
+            .filter(|(name, _)| name != "oauth_signature" && name != "realm")
+            .cloned()
+            .collect();
+        members.extend(call.query());
+        members.extend(call.form());
+        // Some clients repeat `oauth_token` in the form and sign it once, others twice.
+        let mut once = Vec::new();
+        for pair in &members {
+            if !(pair.0.starts_with("oauth_") && once.contains(pair)) {
+                once.push(pair.clone());
+            }
+        }
+        let signature = value(&self.oauth, "oauth_signature").unwrap_or_default();
+        let good = [members, once].iter().any(|members| {
+            let parameter_string = encode(&parameter_string(members));
+            bases(world, call).iter().any(|base| {
+                let url = encode(&format!("{base}{}", call.uri.path()));
+                let base = format!("{}&{url}&{parameter_string}", call.method);
+                sign(&base, &self.app.consumer_secret, token_secret) == signature
+            })
+        });
+        let nonce = value(&self.oauth, "oauth_nonce").unwrap_or_default();
+        let whose = self.token.as_deref().unwrap_or(&self.app.consumer_key);
+        if good
+            && world
+                .grants
+                .is_new_nonce(whose, nonce, self.stamp_s, self.second)
+        {
+            Ok(())
+        } else {
+            Err(refused())
+        }
+    }
+}
+
+/// 401: the header lacks a parameter.
+pub(crate) fn bad_data() -> Reply {
+    problem::oauth1(215, "Bad Authentication data.")
+}
+
+/// 401: the token is not there, or no longer.
+pub(crate) fn bad_token() -> Reply {
+    problem::oauth1(89, "Invalid or expired token.")
+}
+
+fn refused() -> Reply {
+    problem::oauth1(32, "Could not authenticate you.")
+}
+
+/// Verifies a signature in a user's name, or 401 with the code that fits (x-api.md 6.3).
 pub(crate) fn verify(
     world: &mut World,
     call: &Call,
     header: &str,
     now_us: i64,
 ) -> Result<UserToken, Reply> {
-    let oauth = parameters(header);
-    let of = |name| value(&oauth, name);
-    let (Some(key), Some(nonce), Some(signature), Some(method), Some(stamp), Some(token)) = (
-        of("oauth_consumer_key"),
-        of("oauth_nonce"),
-        of("oauth_signature"),
-        of("oauth_signature_method"),
-        of("oauth_timestamp"),
-        of("oauth_token"),
-    ) else {
-        return Err(problem::oauth1(215, "Bad Authentication data."));
-    };
-    let refused = || problem::oauth1(32, "Could not authenticate you.");
-    if method != "HMAC-SHA1" || of("oauth_version").is_some_and(|version| version != "1.0") {
-        return Err(refused());
-    }
-    let second = seconds(now_us);
-    let stamp: i64 = stamp.parse().map_err(|_| refused())?;
-    if stamp.saturating_sub(second).saturating_abs() > TIMESTAMP_SLACK_S {
-        return Err(problem::oauth1(135, "Timestamp out of bounds."));
-    }
-    let app = world.grants.app_by_consumer_key(key).ok_or_else(refused)?;
+    let claim = claim(world, header, now_us)?;
+    let token = claim.token.as_deref().ok_or_else(bad_data)?;
     let user = world
         .grants
         .user_token(token)
-        .filter(|user| user.client_id == app.client_id)
-        .ok_or_else(|| problem::oauth1(89, "Invalid or expired token."))?
+        .filter(|user| user.client_id == claim.app.client_id)
+        .ok_or_else(bad_token)?
         .clone();
-    let mut members: Vec<_> = oauth
-        .iter()
-        .filter(|(name, _)| name != "oauth_signature" && name != "realm")
-        .cloned()
-        .collect();
-    members.extend(call.query());
-    members.extend(call.form());
-    let parameter_string = encode(&parameter_string(&members));
-    let good = bases(world, call).iter().any(|base| {
-        let url = encode(&format!("{base}{}", call.uri.path()));
-        let base = format!("{}&{url}&{parameter_string}", call.method);
-        sign(&base, &app.consumer_secret, &user.secret) == signature
-    });
-    if !good || !world.grants.is_new_nonce(token, nonce, stamp, second) {
-        return Err(refused());
-    }
+    claim.prove(world, call, &user.secret)?;
     Ok(user)
 }
 

@@ -125,8 +125,7 @@ pub(crate) fn make(world: &mut World, spec: &AccountSpec) -> Result<Value, Strin
     let names = (spec.access_token.clone(), spec.refresh_token.clone());
     let World { grants, chance, .. } = world;
     let tokens = grants.issue(chance, terms, now_us, names);
-    let may_write = spec.oauth1_access.as_deref() != Some("read");
-    let (token, secret) = grants.add_user_token(chance, &id, &app.client_id, may_write);
+    let (token, secret) = grants.add_user_token(chance, &id, &app.client_id, app.may_write);
     let mut oauth2 = json!({
         "client_id": app.client_id,
         "client_secret": app.client_secret,
@@ -177,6 +176,7 @@ fn app(world: &mut World, spec: &AccountSpec) -> Result<App, String> {
             ));
         }
         app.redirect_uris.extend(spec.redirect_uris.iter().cloned());
+        app.may_write = spec.may_write();
         return Ok(app.clone());
     }
     let chance = &mut world.chance;
@@ -194,6 +194,7 @@ fn app(world: &mut World, spec: &AccountSpec) -> Result<App, String> {
         consumer_key: fixed(SHARED_KEY).unwrap_or_else(|| chance.word(25)),
         consumer_secret: fixed(SHARED_KEY_SECRET).unwrap_or_else(|| chance.word(50)),
         redirect_uris: spec.redirect_uris.clone(),
+        may_write: spec.may_write(),
     };
     world.grants.add_app(app.clone());
     Ok(app)

@@ -78,14 +78,6 @@ pub(super) fn page(world: &World, call: &Call) -> Outcome {
             );
         }
     }
-    let mut users = String::new();
-    for account in world.accounts.list() {
-        let _ = writeln!(
-            users,
-            r#"<option value="{0}">@{0}</option>"#,
-            escape(&account.username)
-        );
-    }
     let page = format!(
         r#"<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Authorize {client}</title></head>
@@ -100,6 +92,7 @@ pub(super) fn page(world: &World, call: &Call) -> Outcome {
 </form>
 </main></body></html>
 "#,
+        users = users(world, None),
         client = escape(&ask.code.client_id),
         scope = escape(&ask.code.scope),
     );
@@ -123,17 +116,7 @@ pub(super) fn answer(world: &mut World, call: &Call, now_us: i64) -> Outcome {
             .append_pair("state", &state);
         return Ok(Reply::empty(302).with("location", &redirect));
     }
-    let mut all = world.accounts.list();
-    let account = value(&given, "account").map_or_else(
-        || all.next().filter(|_| all.next().is_none()),
-        |handle| world.accounts.by_handle(bare(handle)),
-    );
-    let Some(account) = account else {
-        return Err(error_page(
-            "`account` must name a user of this simulator (it may be left out if there is only one)",
-        ));
-    };
-    code.account.clone_from(&account.id);
+    code.account = chosen(world, &given)?;
     let World { grants, chance, .. } = world;
     let fresh = grants.add_code(chance, code, now_us);
     redirect
@@ -141,6 +124,37 @@ pub(super) fn answer(world: &mut World, call: &Call, now_us: i64) -> Outcome {
         .append_pair("state", &state)
         .append_pair("code", &fresh);
     Ok(Reply::empty(302).with("location", &redirect))
+}
+
+/// The users to choose from, as options of a `select`.
+pub(super) fn users(world: &World, preferred: Option<&str>) -> String {
+    let preferred = preferred.and_then(|handle| world.accounts.by_handle(bare(handle)));
+    let mut options = String::new();
+    for account in world.accounts.list() {
+        let selected = preferred.is_some_and(|chosen| chosen.id == account.id);
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            options,
+            r#"<option value="{0}"{1}>@{0}</option>"#,
+            escape(&account.username),
+            if selected { " selected" } else { "" }
+        );
+    }
+    options
+}
+
+/// The id of the user who pressed the button.
+pub(super) fn chosen(world: &World, given: &[(String, String)]) -> Result<String, Reply> {
+    let mut all = world.accounts.list();
+    let account = value(given, "account").map_or_else(
+        || all.next().filter(|_| all.next().is_none()),
+        |handle| world.accounts.by_handle(bare(handle)),
+    );
+    account.map(|account| account.id.clone()).ok_or_else(|| {
+        error_page(
+            "`account` must name a user of this simulator (it may be left out if there is only one)",
+        )
+    })
 }
 
 fn check(world: &World, given: &[(String, String)]) -> Result<Ask, String> {
@@ -193,7 +207,7 @@ fn check(world: &World, given: &[(String, String)]) -> Result<Ask, String> {
     })
 }
 
-fn error_page(why: &str) -> Reply {
+pub(super) fn error_page(why: &str) -> Reply {
     Reply::html(
         400,
         format!(
@@ -204,6 +218,6 @@ fn error_page(why: &str) -> Reply {
     )
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     crate::text::encode(text).replace('"', "&quot;")
 }

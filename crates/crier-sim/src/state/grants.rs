@@ -22,6 +22,8 @@ pub(crate) struct App {
     pub(crate) consumer_key: String,
     pub(crate) consumer_secret: String,
     pub(crate) redirect_uris: Vec<String>,
+    /// What the OAuth 1.0a tokens that users grant it from now on may do; older ones keep what they had.
+    pub(crate) may_write: bool,
 }
 
 /// An access token's meaning.
@@ -265,6 +267,33 @@ impl Grants {
         };
         self.user_tokens.insert(token.clone(), known);
         (token, secret)
+    }
+
+    /// The OAuth 1.0a token that the user granted the app already, or a new one: X hands out the same
+    /// until it is revoked. One of other rights is replaced.
+    pub(crate) fn user_token_for(
+        &mut self,
+        chance: &mut Chance,
+        account: &str,
+        app: (&str, bool),
+    ) -> (String, String) {
+        let (client_id, may_write) = app;
+        let known = |token: &UserToken| token.account == account && token.client_id == client_id;
+        let same = self
+            .user_tokens
+            .iter()
+            .filter(|(_, token)| known(token) && token.may_write == may_write)
+            .min_by_key(|(word, _)| word.as_str());
+        if let Some((word, token)) = same {
+            return (word.clone(), token.secret.clone());
+        }
+        self.user_tokens.retain(|_, token| !known(token));
+        self.add_user_token(chance, account, client_id, may_write)
+    }
+
+    /// Takes an OAuth 1.0a token back.
+    pub(crate) fn invalidate(&mut self, token: &str) {
+        self.user_tokens.remove(token);
     }
 
     /// Notes a nonce; false if it was used before with this timestamp and token.

@@ -80,6 +80,15 @@ impl Request {
         self.header("content-type", content_type)
     }
 
+    /// The body, if it is a form.
+    pub(crate) fn form_body(&self) -> &[u8] {
+        let form = self
+            .headers
+            .iter()
+            .any(|(_, value)| value.starts_with("application/x-www-form-urlencoded"));
+        if form { &self.body } else { &[] }
+    }
+
     pub(crate) fn json(self, body: &Value) -> Self {
         self.body("application/json", body.to_string())
     }

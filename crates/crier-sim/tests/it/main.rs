@@ -9,6 +9,7 @@
 mod client;
 mod control;
 mod faults;
+mod handshake;
 mod limits;
 mod media;
 mod media_about;
@@ -17,4 +18,5 @@ mod oauth1;
 mod posts;
 mod reads;
 mod rules;
+mod sign;
 mod tokens;

@@ -1,23 +1,9 @@
 //! OAuth 1.0a: signed by hand here, verified there.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
-use sha1::Sha1;
 
 use crate::client::{Request, User, X};
-
-fn encode(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
-}
+use crate::sign::{Keys, now_s};
 
 struct Signer<'a> {
     user: &'a User,
@@ -28,54 +14,13 @@ struct Signer<'a> {
 }
 
 impl Signer<'_> {
-    /// Signs method, path and query; never the body, which is JSON or multipart.
     fn sign(&self, request: Request) -> Request {
-        let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
-        let oauth = [
-            (
-                "oauth_consumer_key",
-                self.user.oauth1("consumer_key").to_owned(),
-            ),
-            ("oauth_nonce", self.nonce.to_owned()),
-            ("oauth_signature_method", "HMAC-SHA1".to_owned()),
-            ("oauth_timestamp", self.stamp.to_string()),
-            ("oauth_token", self.user.oauth1("access_token").to_owned()),
-            ("oauth_version", "1.0".to_owned()),
-        ];
-        let mut pairs: Vec<(String, String)> = oauth
-            .iter()
-            .map(|(name, value)| (encode(name), encode(value)))
-            .collect();
-        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            pairs.push((encode(&name), encode(&value)));
-        }
-        pairs.sort();
-        let joined: Vec<_> = pairs.iter().map(|(n, v)| format!("{n}={v}")).collect();
-        let base = format!(
-            "{}&{}&{}",
-            request.method,
-            encode(&format!("http://{}{path}", self.host)),
-            encode(&joined.join("&"))
-        );
-        let key = format!(
-            "{}&{}",
-            encode(self.user.oauth1("consumer_secret")),
-            encode(self.token_secret)
-        );
-        let mut mac = Hmac::<Sha1>::new_from_slice(key.as_bytes()).unwrap();
-        mac.update(base.as_bytes());
-        let signature = STANDARD.encode(mac.finalize().into_bytes());
-        let mut header: Vec<_> = oauth
-            .iter()
-            .map(|(name, value)| format!("{name}=\"{}\"", encode(value)))
-            .collect();
-        header.push(format!("oauth_signature=\"{}\"", encode(&signature)));
-        request.header("authorization", &format!("OAuth {}", header.join(", ")))
+        let keys = Keys {
+            token_secret: self.token_secret,
+            ..Keys::user(self.user)
+        };
+        keys.sign(request, &self.host, self.stamp, self.nonce, &[])
     }
-}
-
-async fn now_s(x: &X) -> i64 {
-    x.look("/_sim/clock").await["now_us"].as_i64().unwrap() / 1_000_000
 }
 
 #[tokio::test]
