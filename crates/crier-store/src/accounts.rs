@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::lease::open_lanes;
 use crate::{SealKey, Store, StoreError};
 
+mod oauth1;
+
+pub use oauth1::{OAuth1Tokens, OpenedOAuth1};
+
 /// Tokens of OAuth 2.0 with the app they belong to.
 #[derive(Debug, Clone)]
 pub struct OAuth2Tokens {
@@ -24,19 +28,6 @@ pub struct OAuth2Tokens {
     pub expires_in_s: i64,
     /// Scopes granted.
     pub scopes: Vec<String>,
-}
-
-/// Tokens of OAuth 1.0a.
-#[derive(Debug, Clone)]
-pub struct OAuth1Tokens {
-    /// The app's key.
-    pub consumer_key: SecretString,
-    /// The app's secret.
-    pub consumer_secret: SecretString,
-    /// The account's token.
-    pub access_token: SecretString,
-    /// The account's token secret.
-    pub access_token_secret: SecretString,
 }
 
 /// An account as `crier auth import` or a login brings it.
@@ -95,14 +86,6 @@ pub struct OpenedTokens {
 struct Sealed2 {
     at: String,
     rt: Option<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Sealed1 {
-    ck: String,
-    cs: String,
-    at: String,
-    ts: String,
 }
 
 fn plain(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
@@ -170,6 +153,17 @@ impl Store {
                 .await?,
             );
         }
+        // What is brought alone takes the place of a grant that X has ended, and lets one that is good be.
+        let replaces: bool = match &import.oauth1 {
+            Some(tokens) if import.oauth2.is_none() => {
+                let kept = end_dead_grant(&mut tx, &import.x_user_id).await?;
+                if !kept {
+                    app_id = Some(oauth1::app_of(&mut tx, tokens).await?);
+                }
+                !kept
+            }
+            Some(_) | None => true,
+        };
         let scopes = import
             .oauth2
             .as_ref()
@@ -179,7 +173,7 @@ impl Store {
             "-- import_account
             insert into crier.accounts (x_user_id, handle, app_id, scopes) values ($1, $2, $3, $4)
             on conflict (x_user_id) do update set handle = excluded.handle, app_id = coalesce(excluded.app_id, accounts.app_id),
-              scopes = excluded.scopes, updated_at = crier.now(),
+              scopes = case when $5 then excluded.scopes else accounts.scopes end, updated_at = crier.now(),
               status = case when accounts.status = 'needs_login' then 'active' else accounts.status end,
               reason = case when accounts.status not in ('needs_login', 'active') then accounts.reason end
             returning id, x_user_id, handle, app_id, status, scopes, text_limit",
@@ -188,6 +182,7 @@ impl Store {
         .bind(&import.handle)
         .bind(app_id)
         .bind(&scopes)
+        .bind(replaces)
         .fetch_one(&mut *tx)
         .await?;
         if let Some(tokens) = &import.oauth2 {
@@ -211,14 +206,7 @@ impl Store {
             .await?;
         }
         if let Some(tokens) = &import.oauth1 {
-            let value = Sealed1 {
-                ck: tokens.consumer_key.expose_secret().to_owned(),
-                cs: tokens.consumer_secret.expose_secret().to_owned(),
-                at: tokens.access_token.expose_secret().to_owned(),
-                ts: tokens.access_token_secret.expose_secret().to_owned(),
-            };
-            let sealed = key.seal(&purpose(account.id, "oauth1"), &plain(&value)?)?;
-            save_credentials(&mut tx, account.id, "oauth1", &sealed, key.id(), None).await?;
+            oauth1::keep(&mut tx, &key, account.id, tokens).await?;
         }
         open_lanes(&mut tx, &[account.id]).await?;
         tx.commit().await?;
@@ -307,6 +295,26 @@ impl Store {
             version,
         }))
     }
+}
+
+/// Forgets the OAuth 2.0 grant of an account that waits for a login; true if it has one that is kept.
+async fn end_dead_grant(tx: &mut sqlx::PgConnection, x_user_id: &str) -> Result<bool, StoreError> {
+    sqlx::query(
+        "-- import_account: a grant that X has ended
+        delete from crier.credentials c using crier.accounts a
+         where a.x_user_id = $1 and a.status = 'needs_login' and c.account_id = a.id and c.kind = 'oauth2'",
+    )
+    .bind(x_user_id)
+    .execute(&mut *tx)
+    .await?;
+    Ok(sqlx::query_scalar(
+        "-- import_account
+        select exists (select 1 from crier.credentials c join crier.accounts a on a.id = c.account_id
+                        where a.x_user_id = $1 and c.kind = 'oauth2')",
+    )
+    .bind(x_user_id)
+    .fetch_one(tx)
+    .await?)
 }
 
 pub(crate) async fn save_credentials(

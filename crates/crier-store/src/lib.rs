@@ -37,7 +37,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
-pub use accounts::{Account, Import, OAuth1Tokens, OAuth2Tokens, OpenedTokens};
+pub use accounts::{Account, Import, OAuth1Tokens, OAuth2Tokens, OpenedOAuth1, OpenedTokens};
 pub use attempts::LedgerRow;
 pub use checks::{Check, CheckDraft, Finding};
 pub use claim::Claimed;

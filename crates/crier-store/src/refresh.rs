@@ -140,7 +140,7 @@ impl Store {
     pub async fn pause_app(&self, account: i64, reason: &Value) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
         let lanes = lock_lanes_of_app(&mut tx, account).await?;
-        sqlx::query(
+        let known = sqlx::query(
             "-- pause_app
             update crier.apps p set status = 'paused', reason = $2
               from crier.accounts a where a.id = $1 and p.id = a.app_id",
@@ -149,6 +149,11 @@ impl Store {
         .bind(reason)
         .execute(&mut *tx)
         .await?;
+        if known.rows_affected() == 0 {
+            // An app without a row: what cannot be stopped as a whole must not run on either.
+            drop(tx);
+            return self.pause_account(account, "paused", reason).await;
+        }
         close_lanes(&mut tx, &lanes).await?;
         tx.commit().await?;
         Ok(())

@@ -17,7 +17,7 @@ use crier_store::{Claimed, Settlement, StoreError, Why};
 use serde_json::{Value, json};
 
 use crate::Worker;
-use crate::token::NoToken;
+use crate::token::{NoToken, can_be_refreshed};
 
 /// A lease must hold this much longer than a call may take before the call leaves.
 const SKEW_ALLOWANCE: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ const GIVE_BACK_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(2);
 /// How long a reply rests whose post to reply to is not known.
 const PARENT_WAIT: chrono::TimeDelta = chrono::TimeDelta::minutes(1);
 /// Refusals with a fresh token, one attempt after the other, before the account is paused: X has had outages of hours that looked so (x-api.md 1.6).
-const REFUSED_FRESH_TOKENS: u32 = 3;
+pub(crate) const REFUSED_FRESH_TOKENS: u32 = 3;
 
 /// Why an attempt broke off.
 struct Stopped {
@@ -184,7 +184,10 @@ impl Worker {
                     let status = status(&fault);
                     self.metrics
                         .x_request(Endpoint::CreatePost, status, Some(verdict.code), took);
-                    if verdict.action == Action::RefreshToken && spent.is_none() {
+                    if verdict.action == Action::RefreshToken
+                        && spent.is_none()
+                        && can_be_refreshed(&auth)
+                    {
                         spent = Some(version);
                         continue;
                     }
@@ -306,7 +309,7 @@ impl Worker {
             NoToken::Absent => {
                 let why = plain_why(
                     "no_grant",
-                    "the account has no OAuth 2.0 grant that can be used",
+                    "the account has no grant that can be used",
                     "token",
                     "log in again: crier auth import",
                 );

@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Worker;
 use crate::attempt::{plain_why, status, why};
-use crate::token::NoToken;
+use crate::token::{NoToken, can_be_refreshed};
 
 /// Looks at once. Each is a few calls of reading, and unknown outcomes are rare.
 const AT_ONCE: usize = 4;
@@ -309,7 +309,10 @@ impl Worker {
                         Some(verdict.code),
                         took,
                     );
-                    if verdict.action == Action::RefreshToken && spent.is_none() {
+                    if verdict.action == Action::RefreshToken
+                        && spent.is_none()
+                        && can_be_refreshed(&auth)
+                    {
                         spent = Some(version);
                         continue;
                     }

@@ -10,6 +10,7 @@ use crier_core::verdict::{Action, Step, judge};
 use crier_metrics::RefreshEnd;
 use crier_store::{Lease, OAuth2Tokens, OpenedTokens, Store, StoreError};
 use crier_x::{AppCredentials, Auth};
+use secrecy::ExposeSecret as _;
 
 use crate::Worker;
 
@@ -23,7 +24,7 @@ const SAVE_TRIES: usize = 75;
 /// Why there is no token.
 #[derive(Debug)]
 pub(crate) enum NoToken {
-    /// The account has no OAuth 2.0 grant.
+    /// The account has no grant that can be used.
     Absent,
     /// Another process is refreshing it: come back shortly.
     Busy,
@@ -34,13 +35,17 @@ pub(crate) enum NoToken {
 }
 
 impl Worker {
-    /// An access token good for at least the time of a call. `spent` names a version that X has refused.
+    /// An access token good for at least the time of a call. `spent` names a version that X has refused. OAuth 2.0 goes
+    /// before OAuth 1.0a, whose tokens neither expire nor can be refreshed.
     pub(crate) async fn token(
         &self,
         account: i64,
         spent: Option<i64>,
     ) -> Result<(Auth, i64), NoToken> {
-        let tokens = self.read_tokens(account).await?;
+        let tokens = match self.read_tokens(account).await {
+            Err(NoToken::Absent) => return self.signer(account).await,
+            tokens => tokens?,
+        };
         let now = self.store.now().await.map_err(NoToken::Store)?;
         let ends = tokens.access_expires_at - now;
         // Short-lived tokens are not rotated over and over: only in the last tenth of their life (peers.md 2.8).
@@ -146,6 +151,24 @@ impl Worker {
         }
     }
 
+    /// The OAuth 1.0a tokens of an account.
+    pub(crate) async fn signer(&self, account: i64) -> Result<(Auth, i64), NoToken> {
+        let opened = self
+            .store
+            .oauth1_tokens(account)
+            .await
+            .map_err(NoToken::Store)?
+            .ok_or(NoToken::Absent)?;
+        let tokens = opened.tokens;
+        let auth = Auth::OAuth1 {
+            consumer_key: tokens.consumer_key.expose_secret().to_owned(),
+            consumer_secret: tokens.consumer_secret,
+            access_token: tokens.access_token,
+            access_token_secret: tokens.access_token_secret,
+        };
+        Ok((auth, opened.version))
+    }
+
     async fn read_tokens(&self, account: i64) -> Result<OpenedTokens, NoToken> {
         self.store
             .tokens(account)
@@ -197,6 +220,15 @@ pub async fn keep_tokens(
         );
     }
     kept
+}
+
+/// Whether a refusal of it may be mended by a refresh: OAuth 1.0a has nothing to refresh, and the same tokens would only be
+/// refused once more.
+pub(crate) fn can_be_refreshed(auth: &Auth) -> bool {
+    match auth {
+        Auth::OAuth2 { .. } => true,
+        Auth::OAuth1 { .. } => false,
+    }
 }
 
 fn bearer(tokens: &OpenedTokens) -> Auth {

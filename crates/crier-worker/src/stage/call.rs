@@ -18,7 +18,7 @@ use crate::Worker;
 use crate::attempt::status;
 use crate::stage::Place;
 use crate::stage::stop::{Stop, limited};
-use crate::token::NoToken;
+use crate::token::{NoToken, can_be_refreshed};
 
 /// Repeats of one call within an attempt.
 const REPEATS: u32 = 3;
@@ -78,6 +78,7 @@ impl Staging {
             self.check_open(endpoint).await?;
             let (auth, version) = self.token(spent).await?;
             let begin = Instant::now();
+            let renewable = can_be_refreshed(&auth);
             let answer = call(self.x.clone(), auth).await;
             let took = begin.elapsed();
             let metrics = &self.worker.metrics;
@@ -95,7 +96,7 @@ impl Staging {
                 self.note(endpoint, &answer.windows).await?;
             }
             match verdict.action {
-                Action::RefreshToken if spent.is_none() => {
+                Action::RefreshToken if spent.is_none() && renewable => {
                     spent = Some(version);
                     self.token = None;
                 }

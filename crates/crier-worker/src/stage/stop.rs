@@ -12,7 +12,7 @@ use crier_core::verdict::{Action, Step, Verdict};
 use crier_store::{StoreError, Why};
 use serde_json::json;
 
-use crate::attempt::{plain_why, why};
+use crate::attempt::{REFUSED_FRESH_TOKENS, plain_why, why};
 use crate::stage::call::Staging;
 use crate::token::NoToken;
 
@@ -197,6 +197,14 @@ impl Staging {
                 Stop::Failed(why)
             }
             Action::WaitForLimit => Stop::Later(Box::new(later(until, why))),
+            Action::RefreshToken if attempt >= REFUSED_FRESH_TOKENS => {
+                let account = upload.lease.account;
+                let store = &worker.store;
+                store
+                    .pause_account(account, "needs_login", &why.error)
+                    .await?;
+                Stop::Later(Box::new(later(now, why)))
+            }
             Action::PauseAccount => {
                 let status = if verdict.code == "account_suspended" {
                     "suspended"
@@ -236,7 +244,7 @@ impl Staging {
             NoToken::Absent => {
                 let why = plain_why(
                     "no_grant",
-                    "the account has no OAuth 2.0 grant that can be used",
+                    "the account has no grant that can be used",
                     "token",
                     "log in again: crier auth import",
                 );

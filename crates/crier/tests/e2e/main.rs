@@ -6,6 +6,7 @@
 )]
 
 mod media;
+mod oauth1;
 mod scheduler;
 mod support;
 mod unknown;

@@ -133,10 +133,16 @@ impl Stage {
 
     /// An account of the simulator, imported as a user would.
     pub(crate) async fn account(&self, handle: &str) {
-        let wanted = serde_json::json!({"username": handle});
-        let made = self
+        self.account_without(&serde_json::json!({"username": handle}), "")
+            .await;
+    }
+
+    /// An account as the simulator is told to make it, imported without one of the two kinds of grants.
+    pub(crate) async fn account_without(&self, wanted: &Value, kind: &str) -> Value {
+        let mut made = self
             .sim("POST", "/_sim/accounts", &wanted.to_string())
             .await;
+        made.as_object_mut().unwrap().remove(kind);
         let mut import = self
             .command(&["auth", "import", "--json"])
             .stdin(Stdio::piped())
@@ -149,7 +155,26 @@ impl Stage {
         let output = import.wait_with_output().await.unwrap();
         assert!(output.status.success());
         let said: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(said["account"], handle);
+        assert_eq!(said["account"], wanted["username"]);
+        made
+    }
+
+    /// What a command printed; it must be done.
+    pub(crate) async fn done_by(&self, words: &[&str]) -> String {
+        let output = self.command(words).output().await.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{words:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Its exit code, stdout and stderr.
+    pub(crate) async fn say(&self, words: &[&str]) -> (Option<i32>, String, String) {
+        let output = self.command(words).output().await.unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
     }
 
     pub(crate) async fn sql(&self, sql: &str) {
