@@ -104,7 +104,7 @@ impl Stage {
         stage
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_crier"));
         command
             .args(words)
@@ -197,6 +197,11 @@ impl Stage {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Where the simulator listens.
+    pub(crate) fn sim_address(&self) -> std::net::SocketAddr {
+        self.sim
     }
 
     /// One call of the simulator's control paths.
