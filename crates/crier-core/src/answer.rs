@@ -15,6 +15,12 @@ pub enum Endpoint {
     Token,
     /// `POST /2/oauth2/revoke`.
     Revoke,
+    /// `POST /oauth/request_token`, the first step of a login by OAuth 1.0a.
+    RequestToken,
+    /// `POST /oauth/access_token`, its last.
+    AccessToken,
+    /// `POST /1.1/oauth/invalidate_token`.
+    InvalidateToken,
     /// `POST /2/media/upload/initialize`.
     MediaInitialize,
     /// `POST /2/media/upload/{id}/append`.
@@ -43,9 +49,12 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Every endpoint, in the order of a post's life.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Token,
         Self::Revoke,
+        Self::RequestToken,
+        Self::AccessToken,
+        Self::InvalidateToken,
         Self::MediaInitialize,
         Self::MediaAppend,
         Self::MediaFinalize,
@@ -65,6 +74,9 @@ impl Endpoint {
         match self {
             Self::Token => "POST /2/oauth2/token",
             Self::Revoke => "POST /2/oauth2/revoke",
+            Self::RequestToken => "POST /oauth/request_token",
+            Self::AccessToken => "POST /oauth/access_token",
+            Self::InvalidateToken => "POST /1.1/oauth/invalidate_token",
             Self::MediaInitialize => "POST /2/media/upload/initialize",
             Self::MediaAppend => "POST /2/media/upload/{id}/append",
             Self::MediaFinalize => "POST /2/media/upload/{id}/finalize",
@@ -154,7 +166,11 @@ mod tests {
         for endpoint in Endpoint::ALL {
             let (method, path) = endpoint.label().split_once(' ').unwrap();
             assert!(["GET", "POST", "DELETE"].contains(&method));
-            assert!(path.starts_with("/2/") || path.starts_with("/1.1/"));
+            assert!(
+                ["/2/", "/oauth/", "/1.1/"]
+                    .iter()
+                    .any(|known| path.starts_with(known))
+            );
             assert!(seen.insert(endpoint.label()));
         }
     }

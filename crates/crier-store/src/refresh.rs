@@ -176,7 +176,10 @@ pub(crate) async fn lock_lanes_of_app(
     lock_free_lanes(tx, &accounts).await
 }
 
-async fn close_lanes(tx: &mut sqlx::PgConnection, accounts: &[i64]) -> Result<(), StoreError> {
+pub(crate) async fn close_lanes(
+    tx: &mut sqlx::PgConnection,
+    accounts: &[i64],
+) -> Result<(), StoreError> {
     sqlx::query(
         "-- close_lanes
         update crier.lanes set not_before = 'infinity', next_at = case when next_at is not null then 'infinity'::timestamptz end
@@ -189,7 +192,10 @@ async fn close_lanes(tx: &mut sqlx::PgConnection, accounts: &[i64]) -> Result<()
 }
 
 /// False if the lease is gone.
-async fn end_refresh(tx: &mut sqlx::PgConnection, lease: &Lease) -> Result<bool, StoreError> {
+pub(crate) async fn end_refresh(
+    tx: &mut sqlx::PgConnection,
+    lease: &Lease,
+) -> Result<bool, StoreError> {
     let ended = sqlx::query("-- end_refresh\ndelete from crier.leases where kind = 'refresh' and subject = $1 and token = $2")
         .bind(lease.subject)
         .bind(lease.token)

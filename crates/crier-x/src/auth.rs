@@ -8,6 +8,7 @@ use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use crate::handshake::RequestToken;
 use crate::oauth1::Signing;
 
 /// The account that a call acts for.
@@ -38,6 +39,15 @@ pub struct AppCredentials {
     pub client_id: String,
     /// Its secret; `None` for a public client (native or single-page app), which names itself in the body instead.
     pub client_secret: Option<SecretString>,
+}
+
+/// The app that a grant of OAuth 1.0a belongs to.
+#[derive(Debug, Clone)]
+pub struct ConsumerCredentials {
+    /// Its key from X's developer console; public, like a user name.
+    pub key: String,
+    /// Its secret.
+    pub secret: SecretString,
 }
 
 /// What OAuth 1.0a needs from outside: a nonce that is never used twice, and the wall clock.
@@ -72,6 +82,13 @@ pub(crate) enum Bearer<'a> {
     Account(&'a Auth),
     /// Basic for a confidential client, no header for a public one.
     App(&'a AppCredentials),
+    /// The steps of a login by OAuth 1.0a: a signature with a token that is no account's yet, or with none.
+    Login {
+        consumer: &'a ConsumerCredentials,
+        token: Option<&'a RequestToken>,
+        /// One more signed parameter: name and value.
+        more: (&'a str, &'a str),
+    },
 }
 
 impl Bearer<'_> {
@@ -101,6 +118,19 @@ impl Bearer<'_> {
                 timestamp_s: chance.unix_time_s(),
             }
             .header(method, url, form),
+            Self::Login {
+                consumer,
+                token,
+                more,
+            } => Signing {
+                consumer_key: &consumer.key,
+                consumer_secret: consumer.secret.expose_secret(),
+                token: token.map_or("", |token| token.token.expose_secret()),
+                token_secret: token.map_or("", |token| token.secret.expose_secret()),
+                nonce: &chance.nonce(),
+                timestamp_s: chance.unix_time_s(),
+            }
+            .header_with(&[more], method, url, form),
             Self::App(AppCredentials {
                 client_secret: None,
                 ..
@@ -135,6 +165,20 @@ impl Bearer<'_> {
             }) => [consumer_secret, access_token, access_token_secret]
                 .map(|secret| secret.expose_secret().to_owned())
                 .to_vec(),
+            Self::Login {
+                consumer,
+                token,
+                more: (name, value),
+            } => {
+                let mut secrets = vec![consumer.secret.expose_secret().to_owned()];
+                if let Some(RequestToken { token, secret }) = token {
+                    secrets.extend([token, secret].map(|secret| secret.expose_secret().to_owned()));
+                }
+                if name == "oauth_verifier" {
+                    secrets.push(value.to_owned());
+                }
+                secrets
+            }
             Self::App(AppCredentials {
                 client_secret: None,
                 ..

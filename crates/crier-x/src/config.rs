@@ -23,6 +23,9 @@ pub struct XConfig {
     pub api_base: Url,
     /// Base of the token and revoke endpoints, usually the same as `api_base`.
     pub token_base: Url,
+    /// Base of the pages on which people grant access, where it is another than X's own (`https://x.com` for
+    /// `https://api.x.com`) or that of the API. It is shown, never called.
+    pub authorize_base: Option<Url>,
     /// Longest time for a connection, name lookup and TLS included; shorter than `timeout`, so that a connection that
     /// never came about is known as such.
     pub connect_timeout: Duration,
@@ -43,6 +46,7 @@ impl XConfig {
         Self {
             api_base,
             token_base,
+            authorize_base: None,
             connect_timeout: Duration::from_secs(10),
             timeout: Duration::from_secs(30),
             upload_timeout: Duration::from_mins(2),
@@ -59,6 +63,9 @@ impl XConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         check_base("API base", &self.api_base)?;
         check_base("token base", &self.token_base)?;
+        if let Some(base) = &self.authorize_base {
+            check_base("authorize base", base)?;
+        }
         if self.connect_timeout.is_zero()
             || self.connect_timeout >= self.timeout.min(self.upload_timeout)
         {

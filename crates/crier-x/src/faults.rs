@@ -59,7 +59,10 @@ pub(crate) fn empty_success(
         .into_iter()
         .filter(|text| !text.is_empty())
         .collect();
-    if endpoint == Endpoint::Token {
+    if matches!(
+        endpoint,
+        Endpoint::Token | Endpoint::RequestToken | Endpoint::AccessToken
+    ) {
         // An unreadable success of the token endpoint may well be a token in another dress.
         said = vec!["something that may hold a token and is not shown".to_owned()];
     }

@@ -14,7 +14,9 @@
 mod auth;
 mod client;
 mod config;
+mod consent;
 mod faults;
+mod handshake;
 mod headers;
 mod media;
 mod oauth1;
@@ -24,9 +26,11 @@ mod tokens;
 mod v1;
 mod words;
 
-pub use auth::{AppCredentials, Auth, Chance, SystemChance};
+pub use auth::{AppCredentials, Auth, Chance, ConsumerCredentials, SystemChance};
 pub use client::XClient;
 pub use config::{ConfigError, MediaEncoding, XConfig};
+pub use consent::{ConsentRequest, Pkce};
+pub use handshake::{OUT_OF_BAND, RequestToken, UserTokens};
 pub use media::{
     MediaState, NewMedia, NewSubtitles, Processing, ProcessingError, ProcessingState, UploadSession,
 };

@@ -15,9 +15,9 @@ pub struct Signing<'a> {
     pub consumer_key: &'a str,
     /// Secret of the developer app.
     pub consumer_secret: &'a str,
-    /// Token of the account.
+    /// Token of the account; empty while there is none, and then not sent.
     pub token: &'a str,
-    /// Secret of that token.
+    /// Secret of that token; empty while there is none.
     pub token_secret: &'a str,
     /// Used for this request only.
     pub nonce: &'a str,
@@ -37,10 +37,21 @@ impl Signing<'_> {
     /// The `Authorization` header of a request. `form` holds the fields of a form-urlencoded body; bodies of any
     /// other type are not signed.
     pub fn header(&self, method: &str, url: &Url, form: &[(&str, String)]) -> String {
+        self.header_with(&[], method, url, form)
+    }
+
+    /// The same with more `oauth_` parameters, which are sent in the header and signed.
+    pub(crate) fn header_with(
+        &self,
+        more: &[(&str, &str)],
+        method: &str,
+        url: &Url,
+        form: &[(&str, String)],
+    ) -> String {
         let timestamp = self.timestamp_s.to_string();
-        let oauth = self.oauth_parameters(&timestamp);
-        let signature = self.signature_over(method, url, form, &oauth);
-        let mut fields: Vec<(&str, &str)> = oauth.to_vec();
+        let mut fields = self.oauth_parameters(&timestamp);
+        fields.extend_from_slice(more);
+        let signature = self.signature_over(method, url, form, &fields);
         fields.push(("oauth_signature", &signature));
         fields.sort_unstable();
         let fields: Vec<_> = fields
@@ -56,15 +67,18 @@ impl Signing<'_> {
         self.signature_over(method, url, form, &self.oauth_parameters(&timestamp))
     }
 
-    fn oauth_parameters<'a>(&'a self, timestamp: &'a str) -> [(&'a str, &'a str); 6] {
-        [
+    fn oauth_parameters<'a>(&'a self, timestamp: &'a str) -> Vec<(&'a str, &'a str)> {
+        let all = [
             ("oauth_consumer_key", self.consumer_key),
             ("oauth_nonce", self.nonce),
             ("oauth_signature_method", "HMAC-SHA1"),
             ("oauth_timestamp", timestamp),
             ("oauth_token", self.token),
             ("oauth_version", "1.0"),
-        ]
+        ];
+        all.into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .collect()
     }
 
     fn signature_over(
@@ -192,6 +206,29 @@ mod tests {
              oauth_signature=\"hCtSmYh%2BiHYCEqBWrE7C7hYmtUk%3D\", oauth_signature_method=\"HMAC-SHA1\", \
              oauth_timestamp=\"1318622958\", oauth_token=\"370773112-GmHxMAgYyLbNEtIKZeRNFsMKPR9EyMZeS9weJAEb\", \
              oauth_version=\"1.0\""
+        );
+    }
+
+    /// Step 1 of X's page "log in with X" (its numbers are from the time of `Sign in with Twitter`).
+    #[test]
+    fn a_request_without_a_token_is_signed_without_one() {
+        let url = Url::parse("https://api.twitter.com/oauth/request_token").unwrap();
+        let signing = Signing {
+            consumer_key: "cChZNFj6T5R0TigYB9yd1w",
+            consumer_secret: "L8qq9PZyRg6ieKGEKhZolGC0vJWLw8iEJ88DRdyOg",
+            token: "",
+            token_secret: "",
+            nonce: "ea9ec8429b68d6b77cd5600adbbb0456",
+            timestamp_s: 1_318_467_427,
+        };
+        let callback = [("oauth_callback", "http://localhost/sign-in-with-twitter/")];
+        assert_eq!(
+            signing.header_with(&callback, "POST", &url, &[]),
+            "OAuth oauth_callback=\"http%3A%2F%2Flocalhost%2Fsign-in-with-twitter%2F\", \
+             oauth_consumer_key=\"cChZNFj6T5R0TigYB9yd1w\", \
+             oauth_nonce=\"ea9ec8429b68d6b77cd5600adbbb0456\", \
+             oauth_signature=\"F1Li3tvehgcraF8DMJ7OyxO4w9Y%3D\", oauth_signature_method=\"HMAC-SHA1\", \
+             oauth_timestamp=\"1318467427\", oauth_version=\"1.0\""
         );
     }
 

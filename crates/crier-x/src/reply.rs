@@ -53,6 +53,29 @@ impl Received {
         }
     }
 
+    /// A reply of what `take` finds among the fields of a form, which is how OAuth 1.0a answers.
+    pub(crate) fn read_form<T>(
+        self,
+        promised: &str,
+        take: impl FnOnce(&dyn Fn(&str) -> Option<String>) -> Option<T>,
+    ) -> Result<Reply<T>, CallFault> {
+        let fields: Vec<(String, String)> = if self.overlong {
+            Vec::new()
+        } else {
+            url::form_urlencoded::parse(self.body.trim_ascii())
+                .into_owned()
+                .collect()
+        };
+        let field = |name: &str| {
+            let found = fields.iter().find(|(known, _)| known == name)?;
+            Some(found.1.clone()).filter(|value| !value.is_empty())
+        };
+        match take(&field) {
+            Some(value) => Ok(self.reply(value)),
+            None => Err(self.lacks(promised)),
+        }
+    }
+
     /// A reply of nothing: any success will do, an empty one too, unless it only lists errors or is a page of
     /// somebody between us and X.
     pub(crate) fn done(self) -> Result<Reply<()>, CallFault> {

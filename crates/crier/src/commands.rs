@@ -12,6 +12,7 @@ pub(crate) mod migrate;
 pub(crate) mod post;
 pub(crate) mod run;
 pub(crate) mod sim;
+mod standing;
 mod watch;
 
 use crate::cli::Command;

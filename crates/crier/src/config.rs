@@ -14,7 +14,7 @@ use anyhow::Context;
 use secrecy::SecretString;
 use serde_yaml::{Mapping, Value};
 
-pub(crate) use sections::Config;
+pub(crate) use sections::{App, Config};
 pub(crate) use words::{example, markdown, schema};
 
 use crate::exit::{Refusal, Refuse};
@@ -28,6 +28,8 @@ pub(crate) struct Environment {
     pub(crate) pg_bin: Option<PathBuf>,
     /// `PATH`.
     pub(crate) path: OsString,
+    /// `DISPLAY` or `WAYLAND_DISPLAY` is set: a browser has somewhere to open.
+    pub(crate) display: bool,
 }
 
 /// Reads the file, if one is given, and the environment over it.
@@ -54,6 +56,9 @@ pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Config> {
             .find(|(name, _)| name == "PATH")
             .map(|(_, value)| value)
             .unwrap_or_default(),
+        display: ["DISPLAY", "WAYLAND_DISPLAY"]
+            .iter()
+            .any(|name| named(&variables, name).is_some()),
     };
     Ok(config)
 }

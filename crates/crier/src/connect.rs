@@ -89,7 +89,7 @@ pub(crate) async fn account(store: &Store, handle: &str) -> anyhow::Result<crier
             "the account `{}` is not known to crier",
             handle.trim_start_matches('@')
         ))
-        .hint("`crier accounts list` shows the known ones, `crier auth import` adds one")
+        .hint("`crier accounts list` shows the known ones, `crier auth login` adds one")
         .fail(),
     }
 }

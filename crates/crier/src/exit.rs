@@ -54,6 +54,23 @@ impl std::error::Error for Refusal {
     }
 }
 
+/// A failure of the network or of X, which is nobody's input.
+#[derive(Debug)]
+pub(crate) struct Outage {
+    /// What is wrong.
+    pub(crate) words: String,
+    /// What to do about it.
+    pub(crate) hint: String,
+}
+
+impl std::fmt::Display for Outage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+impl std::error::Error for Outage {}
+
 /// Marks an error as one that the user can mend.
 pub(crate) trait Refuse<T> {
     /// With these words above its own.
@@ -91,6 +108,9 @@ fn judge(error: &anyhow::Error) -> Verdict {
         if let Some(refusal) = cause.downcast_ref::<Refusal>() {
             verdict.code = REFUSED;
             verdict.hints.extend(refusal.hint.clone());
+        }
+        if let Some(outage) = cause.downcast_ref::<Outage>() {
+            verdict.hints.push(outage.hint.clone());
         }
         if let Some(error) = cause.downcast_ref::<StoreError>() {
             judge_store(error, &mut verdict);
@@ -168,6 +188,14 @@ fn judge_store(error: &StoreError, verdict: &mut Verdict) {
         | StoreError::Inconsistent { .. }
         | _ => {}
     }
+}
+
+/// What went wrong and what to do about it, each in one text.
+pub(crate) fn told(error: &anyhow::Error) -> (String, String) {
+    let verdict = judge(error);
+    let text =
+        |lines: &[String], between: &str| crier_metrics::redact(&lines.join(between)).into_owned();
+    (text(&verdict.causes, ": "), text(&verdict.hints, "; "))
 }
 
 /// Says what went wrong on stderr; answers the exit code.

@@ -96,6 +96,12 @@ pub(crate) fn note(text: &str) {
     eprintln!("{}", crier_metrics::redact(text));
 }
 
+/// What a person is to do now, on stderr, word for word: an address that is to be opened is no secret.
+#[expect(clippy::print_stderr, reason = "what a person is asked goes to stderr")]
+pub(crate) fn ask(text: &str) {
+    eprintln!("{text}");
+}
+
 /// An instant, to the second.
 pub(crate) fn instant(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%SZ").to_string()

@@ -10,6 +10,7 @@ mod checks;
 mod db;
 mod fencing;
 mod lanes;
+mod logins;
 mod people;
 mod posts;
 mod reconcile;

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod handshake;
+#[cfg(test)]
 mod media;
 #[cfg(test)]
 mod requests;

@@ -7,6 +7,7 @@ use crier_store::{AccountRow, MOST_WAITING, Store};
 use serde_json::{Value, json};
 
 use super::Context;
+use super::standing::{lacks_grant, needs};
 use crate::connect;
 use crate::screen::{instant, maybe, reason, span};
 
@@ -67,7 +68,7 @@ impl Accounts {
             Self::List => {
                 let rows = store.account_rows(None).await?;
                 let head = ["account", "status", "token", "waiting", "next", "reason"];
-                let none = "there are no accounts yet: `crier auth import` adds them";
+                let none = "there are no accounts yet: `crier auth login` adds one, `crier auth import` several";
                 screen.rows(&rows, &head, none, |row| {
                     vec![
                         row.account.clone(),
@@ -103,12 +104,17 @@ impl Accounts {
             }
             Self::Resume(One { account }) => {
                 let known = connect::account(&store, &account).await?;
-                if known.status == "needs_login" {
+                let rows = store.account_rows(Some(&known.handle)).await?;
+                let bare = |row: &AccountRow| row.token_expires_in_s.is_none() && !row.has_oauth1;
+                if rows.iter().any(|row| lacks_grant(row) || bare(row)) {
                     return crate::exit::Refusal::new(format!(
-                        "X has ended the grant of `{}`: there is no token to go on with",
+                        "`{}` has no grant to go on with",
                         known.handle
                     ))
-                    .hint("log in again and import it with `crier auth import`; its jobs then go on by themselves")
+                    .hint(format!(
+                        "log in again: `crier auth login --account {}`; its jobs then go on by themselves",
+                        known.handle
+                    ))
                     .fail();
                 }
                 let handles = store.resume_account(known.id).await?;
@@ -188,6 +194,14 @@ fn token(row: &AccountRow) -> String {
     }
 }
 
+/// Beside a token of OAuth 2.0.
+fn oauth1(row: &AccountRow) -> String {
+    match row.token_expires_in_s {
+        Some(_) if row.has_oauth1 => "has tokens, too".to_owned(),
+        Some(_) | None => String::new(),
+    }
+}
+
 fn waiting(row: &AccountRow) -> String {
     if row.waiting >= MOST_WAITING {
         return format!("{MOST_WAITING}+");
@@ -218,21 +232,13 @@ fn why(row: &AccountRow) -> String {
 }
 
 fn lines(row: &AccountRow, windows: &[Value]) -> Vec<Vec<String>> {
-    let hint = |fault: &Option<Value>| {
-        let hint = fault.as_ref().and_then(|fault| fault["hint"].as_str());
-        hint.unwrap_or_default().to_owned()
-    };
     let mut lines = vec![
         ("account", row.account.clone()),
         ("status", status(row)),
-        ("reason", why(row)),
-        (
-            "hint",
-            format!("{}{}", hint(&row.reason), hint(&row.app_reason)),
-        ),
         ("id on X", row.x_user_id.clone()),
         ("app", row.app.clone().unwrap_or_default()),
         ("token ends in", token(row)),
+        ("OAuth 1.0a", oauth1(row)),
         (
             "token renewed",
             row.token_age_s
@@ -246,6 +252,11 @@ fn lines(row: &AccountRow, windows: &[Value]) -> Vec<Vec<String>> {
         ("waiting jobs", waiting(row)),
         ("next", next(row)),
     ];
+    // What is wrong stands right below the status, each with what ends it.
+    let needs = needs(row)
+        .into_iter()
+        .flat_map(|need| [("", need.what), ("to do", need.cure)]);
+    lines.splice(2..2, needs);
     lines.retain(|(_, value)| !value.is_empty());
     let mut lines: Vec<Vec<String>> = lines
         .into_iter()

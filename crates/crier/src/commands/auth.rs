@@ -1,12 +1,15 @@
 //! `crier auth`: grants of accounts.
 //!
-//! **Invariant:** tokens come in on standard input only, never as arguments, and never go out.
+//! **Invariant:** tokens come in on standard input or from X, secrets in files, never as arguments; none goes out.
+
+mod login;
+mod revoke;
 
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use crier_core::answer::CallFault;
-use crier_core::verdict::{Action, Step, judge};
+use crier_core::verdict::{Step, judge};
 use crier_store::{Import, OAuth1Tokens, OAuth2Tokens, Store};
 use crier_worker::keep_tokens;
 use crier_x::AppCredentials;
@@ -17,7 +20,7 @@ use uuid::Uuid;
 
 use super::Context;
 use crate::connect;
-use crate::exit::{Refusal, Refuse};
+use crate::exit::{Outage, Refusal, Refuse};
 use crate::screen::span;
 
 /// Longer than connecting, asking and saving.
@@ -36,11 +39,15 @@ Importing an account again renews its tokens and lets it go on.";
 /// What to do with grants.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Auth {
+    /// Grant crier access to an account on X's page, for the first time or again.
+    Login(login::Options),
     /// Read accounts with their tokens as JSON (one object or an array) from standard input.
     #[command(after_help = IMPORT)]
     Import,
     /// Renew an account's access token now, whether it is old or not.
     Refresh(One),
+    /// Take an account's grants back at X and forget them; its jobs wait for the next login.
+    Revoke(revoke::Options),
 }
 
 /// An account.
@@ -53,8 +60,10 @@ pub(crate) struct One {
 impl Auth {
     pub(crate) async fn run(self, context: Context) -> anyhow::Result<()> {
         match self {
+            Self::Login(options) => options.run(&context).await,
             Self::Import => import(&context).await,
             Self::Refresh(One { account }) => refresh(&context, &account).await,
+            Self::Revoke(options) => options.run(&context).await,
         }
     }
 }
@@ -197,9 +206,7 @@ async fn refresh(context: &Context, handle: &str) -> anyhow::Result<()> {
     let spendable = tokens.and_then(|tokens| Some((tokens.refresh_token.clone()?, tokens)));
     let Some((refresh_token, tokens)) = spendable else {
         store.abandon_refresh(&lease).await?;
-        return Refusal::new(format!("`{}` has no refresh token", account.handle))
-            .hint("log in again with the scope `offline.access` and import the tokens")
-            .fail();
+        return nothing_to_refresh(&store, &account).await;
     };
     let app = AppCredentials {
         client_id: tokens.client_id.clone(),
@@ -236,30 +243,54 @@ async fn refresh(context: &Context, handle: &str) -> anyhow::Result<()> {
                     "the right to refresh could not be given back: {error}"
                 );
             }
-            let verdict = judge(Step::Token, &fault);
-            let words = match &fault {
-                CallFault::NotSent { detail } => format!("the request did not reach X: {detail}"),
-                CallFault::NoAnswer { detail } => {
-                    format!("no trustworthy answer came from X: {detail}")
-                }
-                CallFault::Refused(answer) => format!(
-                    "X refused with {}: {} {}",
-                    answer.status, answer.title, answer.detail
-                ),
-            };
-            let error = Refusal::new(format!(
-                "the token of `{}` was not refreshed: {}",
-                account.handle,
-                words.trim_end()
-            ))
-            .hint(verdict.hint);
-            if verdict.action == Action::PauseAccount || matches!(fault, CallFault::Refused(_)) {
-                return error.fail();
-            }
-            // The network's fault, not the user's.
-            Err(anyhow::anyhow!("{error}"))
+            let hint = judge(Step::Token, &fault).hint;
+            let what = format!("the token of `{}` was not refreshed", account.handle);
+            Err(trouble(&what, &fault, hint))
         }
     }
+}
+
+async fn nothing_to_refresh(store: &Store, account: &crier_store::Account) -> anyhow::Result<()> {
+    let handle = &account.handle;
+    let rows = store.account_rows(Some(handle)).await?;
+    let error = match rows.first() {
+        Some(row) if row.token_expires_in_s.is_some() => {
+            Refusal::new(format!("`{handle}` has no refresh token")).hint(format!(
+                "`crier auth login --account {handle}` asks for the scope `offline.access`, which brings one"
+            ))
+        }
+        Some(row) if row.has_oauth1 => Refusal::new(format!(
+            "`{handle}` publishes by OAuth 1.0a, whose tokens do not expire: there is nothing to refresh"
+        )),
+        _ => Refusal::new(format!("`{handle}` has no token"))
+            .hint(format!("`crier auth login --account {handle}`")),
+    };
+    error.fail()
+}
+
+/// What went wrong with a call to X, in words. What X refuses a person can mend; the network's faults are nobody's input.
+fn trouble(what: &str, fault: &CallFault, hint: &str) -> anyhow::Error {
+    let words = match fault {
+        CallFault::NotSent { detail } => format!("the request did not reach X: {detail}"),
+        CallFault::NoAnswer { detail } => format!("no trustworthy answer came from X: {detail}"),
+        CallFault::Refused(answer) => {
+            let mut said = vec![answer.title.as_str()];
+            if answer.detail != answer.title {
+                said.push(&answer.detail);
+            }
+            said.retain(|words| !words.is_empty());
+            format!("X refused with {}: {}", answer.status, said.join(": "))
+        }
+    };
+    let words = format!("{what}: {}", words.trim_end_matches([' ', ':']));
+    if matches!(fault, CallFault::Refused(answer) if answer.status < 500) {
+        return Refusal::new(words).hint(hint).into();
+    }
+    Outage {
+        words,
+        hint: hint.to_owned(),
+    }
+    .into()
 }
 
 #[cfg(test)]

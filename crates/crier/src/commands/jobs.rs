@@ -10,10 +10,14 @@ mod lint;
 mod unpublish;
 
 use super::Context;
+use super::standing::{Stops, needs};
 use super::watch::{Selection, watch};
 use crate::connect;
 use crate::exit::Refusal;
-use crate::screen::{instant, reason, short};
+use crate::screen::{instant, note, reason, short};
+
+/// States of a job that has not ended.
+const OPEN: [&str; 3] = ["scheduled", "paused", "unknown"];
 
 /// What to do with jobs.
 #[derive(Debug, Subcommand)]
@@ -147,9 +151,10 @@ impl Jobs {
                             .get(name)
                             .filter(|fault| !fault.is_null() && Some(*fault) != told)
                         {
-                            crate::screen::note(&format!("{word}: {}", full(fault)));
+                            note(&format!("{word}: {}", full(fault)));
                         }
                     }
+                    held_back(&store, &job).await?;
                 }
                 Ok(())
             }
@@ -177,6 +182,31 @@ impl Jobs {
     }
 }
 
+/// Says what holds the account of an open job back: the job itself may know nothing of it.
+async fn held_back(store: &Store, job: &Value) -> anyhow::Result<()> {
+    let word = |key: &str| job[key].as_str().unwrap_or_default();
+    if !OPEN.contains(&word("state")) {
+        return Ok(());
+    }
+    for row in store.account_rows(Some(word("account"))).await? {
+        for need in needs(&row)
+            .into_iter()
+            .filter(|need| need.stops == Stops::All)
+        {
+            note(&format!("waits: @{}: {}", row.account, need.what));
+            note(&format!("to do: {}", need.cure));
+        }
+        if let Some(until) = row.closed_until {
+            note(&format!(
+                "waits: a limit of X holds @{} back until {}",
+                row.account,
+                instant(until)
+            ));
+        }
+    }
+    Ok(())
+}
+
 impl Settle {
     async fn run(self, context: &Context, store: &Store) -> anyhow::Result<()> {
         existing(store, self.id).await?;
@@ -193,7 +223,7 @@ impl List {
             Some(handle) => Some(connect::account(store, &handle).await?.id),
             None => None,
         };
-        let open = ["scheduled", "paused", "unknown"].map(str::to_owned);
+        let open = OPEN.map(str::to_owned);
         let states = self
             .state
             .into_iter()

@@ -24,6 +24,14 @@ impl Config {
             "`secrets.key` and `secrets.key_file` are both set: leave one out",
         )?;
         fault(
+            self.app.client_secret.is_some() && self.app.client_secret_file.is_some(),
+            "`app.client_secret` and `app.client_secret_file` are both set: leave one out",
+        )?;
+        fault(
+            self.app.consumer_secret.is_some() && self.app.consumer_secret_file.is_some(),
+            "`app.consumer_secret` and `app.consumer_secret_file` are both set: leave one out",
+        )?;
+        fault(
             self.database.max_connections < 2,
             "`database.max_connections` must be at least 2",
         )?;

@@ -25,6 +25,9 @@ pub(crate) struct Config {
     /// Where X is, and how long to wait for it.
     #[serde(deserialize_with = "or_default")]
     pub(crate) x: X,
+    /// The developer app that `crier auth login` asks for.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) app: App,
     /// The key that seals tokens.
     #[serde(deserialize_with = "or_default")]
     pub(crate) secrets: Secrets,
@@ -89,6 +92,8 @@ pub(crate) struct X {
     pub(crate) base_url: String,
     /// Base of the token endpoint, if it is another.
     pub(crate) token_base_url: Option<String>,
+    /// Base of the pages on which people grant access, if it is neither `https://x.com` nor the base of the API.
+    pub(crate) authorize_base_url: Option<String>,
     /// Longest time for a connection, in seconds.
     pub(crate) connect_timeout_s: u64,
     /// Longest time for one call, in seconds.
@@ -115,6 +120,7 @@ impl Default for X {
         Self {
             base_url: "https://api.x.com".into(),
             token_base_url: None,
+            authorize_base_url: None,
             connect_timeout_s: 10,
             timeout_s: 30,
             upload_timeout_s: 120,
@@ -135,6 +141,10 @@ impl X {
             None => api.clone(),
         };
         let mut config = crier_x::XConfig::new(api, token);
+        config.authorize_base = match &self.authorize_base_url {
+            Some(text) => Some(base("authorize_base_url", text)?),
+            None => None,
+        };
         config.connect_timeout = Duration::from_secs(self.connect_timeout_s);
         config.timeout = Duration::from_secs(self.timeout_s);
         config.upload_timeout = Duration::from_secs(self.upload_timeout_s);
@@ -144,6 +154,31 @@ impl X {
         };
         Ok(config)
     }
+}
+
+/// The developer app that `crier auth login` asks for.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct App {
+    /// Its client id, from X's developer console (OAuth 2.0).
+    pub(crate) client_id: Option<String>,
+    /// Its client secret; a public client (native or single-page app) has none.
+    #[schemars(with = "Option<String>")]
+    #[serde(serialize_with = "masked")]
+    pub(crate) client_secret: Option<SecretString>,
+    /// File that holds the client secret.
+    pub(crate) client_secret_file: Option<PathBuf>,
+    /// Its consumer key, which X calls API key as well (OAuth 1.0a).
+    pub(crate) consumer_key: Option<String>,
+    /// Its consumer secret.
+    #[schemars(with = "Option<String>")]
+    #[serde(serialize_with = "masked")]
+    pub(crate) consumer_secret: Option<SecretString>,
+    /// File that holds the consumer secret.
+    pub(crate) consumer_secret_file: Option<PathBuf>,
+    /// The callback that is registered for it, such as `http://127.0.0.1:8723/callback`; without one a free port is
+    /// taken, which only a simulator accepts.
+    pub(crate) redirect_uri: Option<String>,
 }
 
 /// The key that seals tokens.

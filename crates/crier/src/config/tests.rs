@@ -87,6 +87,21 @@ fn what_is_wrong_is_named() {
             &[],
             "`database.url_file` are both set",
         ),
+        (
+            "app: {client_secret_file: b}",
+            &[("CRIER__APP__CLIENT_SECRET", "s3cr3t")],
+            "`app.client_secret_file` are both set",
+        ),
+        (
+            "app: {consumer_secret: a, consumer_secret_file: b}",
+            &[],
+            "`app.consumer_secret_file` are both set",
+        ),
+        (
+            "x: {authorize_base_url: nowhere}",
+            &[],
+            "`x.authorize_base_url` is `nowhere`",
+        ),
     ] {
         let error = said(text, variables);
         assert!(error.contains(words), "{text} {variables:?}: {error}");
@@ -108,6 +123,8 @@ fn what_is_dumped_can_be_read_again_and_holds_no_secret() {
         &vars(&[
             ("DATABASE_URL", "postgres://u:s3cr3t@h/d"),
             ("CRIER__SECRETS__KEY", "s3cr3t"),
+            ("CRIER__APP__CLIENT_SECRET", "s3cr3t"),
+            ("CRIER__APP__CONSUMER_SECRET", "s3cr3t"),
         ]),
     )
     .unwrap();

@@ -205,7 +205,10 @@ fn accounts_are_shown_paused_and_resumed() {
     desk.sql("update crier.accounts set status = 'needs_login', reason = '{\"code\": \"invalid_grant\", \"title\": \"revoked\"}'");
     desk.refused(
         &["accounts", "resume", "acme"],
-        &["X has ended the grant of `acme`", "hint: log in again"],
+        &[
+            "`acme` has no grant to go on with",
+            "hint: log in again: `crier auth login --account acme`",
+        ],
     );
     let all = format!("{shown}{}", desk.done(&["accounts", "list", "--json"]).out);
     assert!(!all.contains("s3cr3t"), "{all}");

@@ -5,6 +5,7 @@
     reason = "a helper that fails is a test that fails"
 )]
 
+mod login;
 mod media;
 mod oauth1;
 mod posts;

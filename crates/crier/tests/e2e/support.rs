@@ -201,6 +201,11 @@ impl Stage {
         }
     }
 
+    /// Where the simulator listens.
+    pub(crate) fn sim_address(&self) -> std::net::SocketAddr {
+        self.sim
+    }
+
     /// One call of the simulator's control paths.
     pub(crate) async fn sim(&self, method: &str, path: &str, body: &str) -> Value {
         let mut stream = TcpStream::connect(self.sim).await.unwrap();

@@ -5,12 +5,10 @@
 use crier_store::{AccountRow, Store};
 
 use super::{Mark, Report};
+use crate::commands::standing::{Stops, needs};
 use crate::config::Config;
 use crate::connect;
-use crate::screen::{reason, span};
-
-/// What publishing needs (x-api.md 1.3): without these nothing goes out.
-const NEEDED: [&str; 3] = ["tweet.read", "tweet.write", "users.read"];
+use crate::screen::span;
 
 /// Looks at the key, and at each account.
 pub(super) async fn accounts(
@@ -40,7 +38,7 @@ pub(super) async fn accounts(
             "accounts",
             Mark::Doubt,
             "there are none",
-            "`crier auth import` adds them",
+            "`crier auth login` adds one, `crier auth import` several",
         );
     }
     for row in &rows {
@@ -60,65 +58,35 @@ pub(super) async fn accounts(
 fn account(row: &AccountRow, renewable: &Result<bool, String>, report: &mut Report) {
     let what = format!("@{}", row.account);
     let before = report.0.len();
-    if row.status != "active" {
-        let why = reason(row.reason.as_ref());
-        let hint = match row.status.as_str() {
-            "needs_login" => "log in again and import the tokens with `crier auth import`",
-            "paused" => "`crier accounts resume` lets it go on",
-            _ => "ask X, then `crier accounts resume`",
+    for need in needs(row) {
+        let mark = match need.stops {
+            Stops::All => Mark::Wrong,
+            Stops::Some => Mark::Doubt,
+            // Here it is known whether there is a refresh token.
+            Stops::Soon => continue,
         };
-        report.add(
-            &what,
-            Mark::Wrong,
-            format!("{}: {why}", row.status).trim_end_matches(": "),
-            hint,
-        );
+        report.add(&what, mark, need.what, &need.cure);
     }
-    if row.app_status.as_deref() == Some("paused") {
-        report.add(
-            &what,
-            Mark::Wrong,
-            format!("its app is paused: {}", reason(row.app_reason.as_ref())),
-            "mend it in X's developer console, then `crier accounts resume`",
-        );
-    }
-    let has_oauth2 = row.token_expires_in_s.is_some();
     if let Err(error) = renewable {
         report.add(
             &what,
             Mark::Wrong,
             format!("its token does not open: {error}"),
-            "configure the key that sealed it, or import the account again",
+            &format!(
+                "configure the key that sealed it, or `crier auth login --account {}`",
+                row.account
+            ),
         );
-    } else if has_oauth2 && *renewable == Ok(false) {
+    } else if row.token_expires_in_s.is_some() && *renewable == Ok(false) {
         report.add(
             &what,
             Mark::Wrong,
             "has no refresh token: it publishes until the access token ends",
-            "log in with the scope offline.access",
+            &format!(
+                "`crier auth login --account {}` asks for the scope offline.access, which brings one",
+                row.account
+            ),
         );
-    } else if !has_oauth2 && !row.has_oauth1 {
-        report.add(&what, Mark::Wrong, "has no token", "`crier auth import`");
-    }
-    if has_oauth2 {
-        let lacks = |scope: &&&str| !row.scopes.iter().any(|granted| granted == **scope);
-        let missing: Vec<&str> = NEEDED.iter().filter(lacks).copied().collect();
-        if !missing.is_empty() {
-            report.add(
-                &what,
-                Mark::Wrong,
-                format!("lacks the scope {}", missing.join(" and ")),
-                "log in again with all scopes",
-            );
-        }
-        if lacks(&&"media.write") {
-            report.add(
-                &what,
-                Mark::Doubt,
-                "lacks the scope media.write: posts with media cannot go out",
-                "log in again with all scopes",
-            );
-        }
     }
     if report.0.len() == before {
         let token = match row.token_expires_in_s {
@@ -137,32 +105,7 @@ fn account(row: &AccountRow, renewable: &Result<bool, String>, report: &mut Repo
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn row() -> AccountRow {
-        AccountRow {
-            account: "acme".into(),
-            status: "active".into(),
-            reason: None,
-            x_user_id: "1".into(),
-            app: Some("app".into()),
-            app_status: Some("active".into()),
-            app_reason: None,
-            scopes: ["tweet.read", "tweet.write", "users.read", "media.write"]
-                .map(str::to_owned)
-                .to_vec(),
-            text_limit: 280,
-            tier: "standard".into(),
-            publisher: "v2".into(),
-            token_expires_in_s: Some(3_000.0),
-            token_age_s: Some(60.0),
-            has_oauth1: false,
-            next_at: None,
-            closed_until: None,
-            closed: false,
-            in_flight: false,
-            waiting: 0,
-        }
-    }
+    use crate::commands::standing::tests::row;
 
     fn marks(row: &AccountRow, renewable: &Result<bool, String>) -> Vec<Mark> {
         let mut report = Report::default();
