@@ -15,6 +15,8 @@ pub enum Endpoint {
     Token,
     /// `POST /2/oauth2/revoke`.
     Revoke,
+    /// `POST /2/media/upload`, a whole file at once.
+    MediaUpload,
     /// `POST /2/media/upload/initialize`.
     MediaInitialize,
     /// `POST /2/media/upload/{id}/append`.
@@ -39,9 +41,10 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Every endpoint, in the order of a post's life.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Token,
         Self::Revoke,
+        Self::MediaUpload,
         Self::MediaInitialize,
         Self::MediaAppend,
         Self::MediaFinalize,
@@ -59,6 +62,7 @@ impl Endpoint {
         match self {
             Self::Token => "POST /2/oauth2/token",
             Self::Revoke => "POST /2/oauth2/revoke",
+            Self::MediaUpload => "POST /2/media/upload",
             Self::MediaInitialize => "POST /2/media/upload/initialize",
             Self::MediaAppend => "POST /2/media/upload/{id}/append",
             Self::MediaFinalize => "POST /2/media/upload/{id}/finalize",

@@ -13,4 +13,5 @@ pub mod recurrence;
 pub mod retry;
 pub mod template;
 pub mod text;
+pub mod tier;
 pub mod verdict;

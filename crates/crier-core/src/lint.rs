@@ -5,9 +5,10 @@
 use std::collections::BTreeSet;
 
 use crate::fault::Fault;
-use crate::media::{MediaCategory, MediaKind, check_mix, check_size};
+use crate::media::{Measure, MediaCategory, MediaKind, check_measure, check_mix, check_size};
 use crate::options::{PostOptions, check_exclusions};
 use crate::text::weighted_len;
+use crate::tier::Tier;
 
 /// Scopes without which X takes no post (X's specification, security of `POST /2/tweets`).
 pub const POST_SCOPES: [&str; 3] = ["tweet.read", "tweet.write", "users.read"];
@@ -23,6 +24,8 @@ pub struct MediaFact {
     pub category: Option<MediaCategory>,
     /// Its size in bytes.
     pub bytes: Option<u64>,
+    /// What it says of itself.
+    pub measure: Measure,
     /// Whether the row gives it subtitles.
     pub has_subtitles: bool,
 }
@@ -58,7 +61,8 @@ pub struct Draft<'a> {
 pub fn lint(draft: &Draft<'_>) -> Vec<Fault> {
     let mut faults = Vec::new();
     faults.extend(text_fault(draft));
-    faults.extend(media_faults(draft.media));
+    let tier = Tier::from_text_limit(draft.text_limit);
+    faults.extend(media_faults(draft.media, tier));
     faults.extend(check_exclusions(
         draft.options,
         draft.media.len(),
@@ -94,7 +98,7 @@ fn text_fault(draft: &Draft<'_>) -> Option<Fault> {
     ))
 }
 
-fn media_faults(media: &[MediaFact]) -> Vec<Fault> {
+fn media_faults(media: &[MediaFact], tier: Tier) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (index, fact) in media.iter().enumerate() {
         let at = |mut fault: Fault| {
@@ -138,6 +142,8 @@ fn media_faults(media: &[MediaFact]) -> Vec<Fault> {
             Some(0) => fault.passing(),
             Some(_) | None => fault,
         }));
+        let measured = check_measure(category, &fact.measure, tier);
+        faults.extend(measured.into_iter().map(at));
     }
     let known: Vec<MediaCategory> = media
         .iter()

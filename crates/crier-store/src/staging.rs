@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use crier_core::fault::Fault;
+use crier_core::tier::Tier;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -68,6 +69,8 @@ pub struct Upload {
     pub attempts: i16,
     /// Bound of attempts, of the job.
     pub max_attempts: i16,
+    /// What X allows the account.
+    pub tier: Tier,
     /// When the job is to go out.
     pub run_at: DateTime<Utc>,
     /// The database's time at the claim.
@@ -109,6 +112,7 @@ struct Candidate {
     expires_at: Option<DateTime<Utc>>,
     attempts: i16,
     max_attempts: i16,
+    text_limit: i32,
     run_at: DateTime<Utc>,
     now: DateTime<Utc>,
     fate: String,
@@ -119,6 +123,7 @@ struct Candidate {
 const FATES: &str = "-- claim_uploads: fates
     select u.id, u.job_id, u.account_id, u.position, u.item::text, u.state, u.media_id, u.category, u.file_stamp, u.segment_bytes,
            u.segments_done, u.expires_at, u.attempts, coalesce(j.max_attempts, 1::smallint) as max_attempts,
+           coalesce(a.text_limit, 0) as text_limit,
            coalesce(crier.readable(j.run_at), crier.now()) as run_at, crier.now() as now,
            case when j.id is null or j.media -> u.position::int is null then 'ended'
                 when j.account_id <> u.account_id or j.media -> u.position::int is distinct from u.item then 'stale'
@@ -231,6 +236,7 @@ fn upload(row: Candidate, token: i64) -> Upload {
         expires_at: row.expires_at,
         attempts: row.attempts,
         max_attempts: row.max_attempts,
+        tier: Tier::from_text_limit(usize::try_from(row.text_limit).unwrap_or(0)),
         run_at: row.run_at,
         now: row.now,
     }

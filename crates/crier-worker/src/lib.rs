@@ -10,6 +10,6 @@ mod reconcile;
 mod stage;
 mod token;
 
-pub use folder::look_at_file;
+pub use folder::{SeenFile, look_at_file};
 pub use pool::{Worker, WorkerOptions};
 pub use token::keep_tokens;

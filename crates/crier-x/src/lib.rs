@@ -1,4 +1,5 @@
-//! X over HTTP: tokens, media, posts, limits from headers, errors. No table, no retry loop, no sleep.
+//! X over HTTP: tokens, media, posts, limits from headers, errors. No table, no retry loop, no sleep. And what rows want
+//! fetched from elsewhere.
 //!
 //! One method of [`XClient`] is one request. It ends as a [`Reply`], or as a [`CallFault`](crier_core::answer::CallFault)
 //! that says whether the request certainly never left, was refused, or may have been carried out.
@@ -15,6 +16,7 @@ mod auth;
 mod client;
 mod config;
 mod faults;
+mod fetch;
 mod headers;
 mod media;
 mod oauth1;
@@ -26,8 +28,10 @@ mod words;
 pub use auth::{AppCredentials, Auth, Chance, SystemChance};
 pub use client::XClient;
 pub use config::{ConfigError, MediaEncoding, XConfig};
+pub use fetch::{FetchOptions, Fetched, Fetcher};
 pub use media::{
-    MediaState, NewMedia, NewSubtitles, Processing, ProcessingError, ProcessingState, UploadSession,
+    MediaState, NewMedia, NewSubtitles, Processing, ProcessingError, ProcessingState,
+    UploadSession, WholeMedia,
 };
 pub use oauth1::{Signing, percent_encode};
 pub use posts::{Me, PostId, PostPage, SeenPost};

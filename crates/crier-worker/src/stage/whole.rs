@@ -5,8 +5,9 @@
 use crier_core::answer::Endpoint;
 use crier_core::fault::Fault;
 use crier_core::media::{
-    MediaCategory, MediaItem, MediaKind, Subtitle, check_size, parse_media, sniff,
+    MediaCategory, MediaItem, MediaKind, Subtitle, check_measure, check_size, parse_media,
 };
+use crier_core::tier::Tier;
 use crier_x::{NewMedia, NewSubtitles};
 use serde_json::json;
 
@@ -24,7 +25,7 @@ impl Staging {
         let item = self.upload.item.clone();
         let item = item.and_then(|item| one_item(&item)).map_err(failed)?;
         let file = self.open(item.path.as_deref()).await?;
-        let (category, kind) = match fitting(&item, &file) {
+        let (category, kind) = match fitting(&item, &file, self.upload.tier) {
             Ok(fitting) => fitting,
             Err(fault) => return Err(self.bad_file(fault).await),
         };
@@ -162,8 +163,12 @@ fn one_item(item: &serde_json::Value) -> Result<MediaItem, Fault> {
 }
 
 /// What to upload it as, or what X would not take.
-fn fitting(item: &MediaItem, file: &MediaFile) -> Result<(MediaCategory, MediaKind), Fault> {
-    let path = item.path.as_deref().unwrap_or_default();
+fn fitting(
+    item: &MediaItem,
+    file: &MediaFile,
+    tier: Tier,
+) -> Result<(MediaCategory, MediaKind), Fault> {
+    let path = item.source();
     if file.bytes == 0 {
         // Somebody may be writing it at this moment.
         return Err(Fault::new(
@@ -175,7 +180,7 @@ fn fitting(item: &MediaItem, file: &MediaFile) -> Result<(MediaCategory, MediaKi
         .at_step("media")
         .passing());
     }
-    let kind = sniff(&file.head).ok_or_else(|| {
+    let kind = file.seen.kind.ok_or_else(|| {
         Fault::new(
             "media_kind",
             "a file is nothing that X takes",
@@ -210,5 +215,14 @@ fn fitting(item: &MediaItem, file: &MediaFile) -> Result<(MediaCategory, MediaKi
         ));
     }
     check_size(category, file.bytes)?;
-    Ok((category, kind))
+    // What X is not sure to object to, X decides.
+    let mut faults = check_measure(category, &file.seen.measure, tier);
+    faults.retain(|fault| fault.permanent);
+    match faults.into_iter().next() {
+        Some(fault) => Err(Fault {
+            detail: format!("`{path}`: {}", fault.detail),
+            ..fault
+        }),
+        None => Ok((category, kind)),
+    }
 }
