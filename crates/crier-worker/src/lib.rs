@@ -7,6 +7,7 @@ mod attempt;
 mod folder;
 mod pool;
 mod reconcile;
+mod spool;
 mod stage;
 mod token;
 

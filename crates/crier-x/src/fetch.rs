@@ -306,6 +306,9 @@ fn check_bytes(url: &Url, bytes: u64, most: u64) -> Result<(), Fault> {
 }
 
 fn bad_status(url: &Url, status: StatusCode) -> Fault {
+    if status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429) {
+        return unreachable(url, &format!("answers {status}"));
+    }
     Fault::new(
         "media_url_status",
         "an address does not answer with a file",

@@ -136,6 +136,7 @@ fn answer(path: &str) -> (Vec<u8>, Then) {
         "/page" => ok("", b"<html>log in first</html>"),
         "/empty" => ok("content-length: 0\r\n", b""),
         "/lies" => ok("content-length: 900\r\n", PNG),
+        "/down" => b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_vec(),
         "/huge" => ok(
             "content-length: 99999999999\r\n",
             &[PNG, &[0; 5_000]].concat(),
@@ -246,6 +247,7 @@ async fn what_a_server_may_do_wrong_has_its_word() {
     let fetcher = fetcher(quick());
     for (path, code, permanent) in [
         ("gone", "media_url_status", false),
+        ("down", "media_url_unreachable", false),
         ("nowhere", "media_url_status", false),
         ("four", "media_url_redirects", false),
         ("page", "media_kind", false),
