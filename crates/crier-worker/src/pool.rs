@@ -49,6 +49,9 @@ pub struct WorkerOptions {
     pub one_shot: bool,
     /// Bytes of a segment. X documents no limit; 5 MB met a 413 and clients settled on 1 MiB (x-api.md 3.4).
     pub segment_bytes: u32,
+    /// How long X may process a file before it is uploaded anew. No limit is documented; a published client gives up after
+    /// seven minutes (x-api.md 3.6).
+    pub processing: Duration,
     /// Media is uploaded this long before its job is due.
     pub lead: Duration,
 }
@@ -69,6 +72,7 @@ impl Default for WorkerOptions {
             urls: FetchOptions::default(),
             one_shot: false,
             segment_bytes: 1024 * 1024,
+            processing: Duration::from_mins(15),
             lead: Duration::from_mins(30),
         }
     }

@@ -52,15 +52,15 @@ impl<R: Read + Seek> Film<R> {
         let (scale_at, length_at) = if wide { (20, 24) } else { (12, 16) };
         let scale = u32::from_be_bytes(self.read(header, scale_at)?);
         let mut length = self.length(header, length_at, wide)?;
-        if length == Some(0) {
+        if length == 0 {
             // A film in fragments says it elsewhere, if at all.
             let more = self.find(*b"mvex", index.content, index.end)?;
             let header = self.find(*b"mehd", more.content, more.end)?;
             let wide = self.is_wide(header)?;
             length = self.length(header, 4, wide)?;
         }
-        length
-            .filter(|length| *length > 0)?
+        (length > 0)
+            .then_some(length)?
             .checked_mul(1_000)?
             .checked_div(u64::from(scale))
     }
@@ -108,14 +108,18 @@ impl<R: Read + Seek> Film<R> {
         self.read::<1>(block, 0).map(|[version]| version == 1)
     }
 
-    /// A length in ticks; `None` inside where it is said to be unknown.
-    fn length(&mut self, block: Block, at: u64, wide: bool) -> Option<Option<u64>> {
+    /// A length in ticks; 0 where it is said to be unknown.
+    fn length(&mut self, block: Block, at: u64, wide: bool) -> Option<u64> {
         Some(if wide {
-            Some(u64::from_be_bytes(self.read(block, at)?)).filter(|length| *length != u64::MAX)
+            match u64::from_be_bytes(self.read(block, at)?) {
+                u64::MAX => 0,
+                length => length,
+            }
         } else {
-            Some(u32::from_be_bytes(self.read(block, at)?))
-                .filter(|length| *length != u32::MAX)
-                .map(u64::from)
+            match u32::from_be_bytes(self.read(block, at)?) {
+                u32::MAX => 0,
+                length => length.into(),
+            }
         })
     }
 

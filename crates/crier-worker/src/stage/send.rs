@@ -21,9 +21,6 @@ use crate::stage::stop::{Stop, failed};
 const MOST_SEGMENTS: u64 = 1000;
 /// Smaller ones are not tried: then it is not the size that X objects to.
 const LEAST_SEGMENT: u32 = 64 * 1024;
-/// How long X may process a file before it is uploaded anew. No limit is documented; a published client gives up after
-/// seven minutes (x-api.md 3.6).
-const MOST_PROCESSING: Duration = Duration::from_mins(15);
 /// Shortest and longest wait between two looks; X names its own in between.
 const LOOKS_S: (u64, u64) = (1, 60);
 /// Times that finalize is sent within one attempt.
@@ -253,7 +250,7 @@ impl Staging {
             if processing.state == ProcessingState::Succeeded {
                 break;
             }
-            if begin.elapsed() >= MOST_PROCESSING {
+            if begin.elapsed() >= self.worker.options.processing {
                 return Err(self.stuck(begin.elapsed()).await);
             }
             self.place.give_back();

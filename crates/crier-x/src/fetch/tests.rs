@@ -264,6 +264,10 @@ async fn what_a_server_may_do_wrong_has_its_word() {
         let said = get(&fetcher, &url).await.unwrap_err();
         assert_eq!(said, (code.to_owned(), permanent), "{path}");
     }
+    // The server speaks no TLS, and nobody falls back to plain text.
+    let plain = get(&fetcher, "https://files.test/plain").await;
+    let unreachable = ("media_url_unreachable".to_owned(), false);
+    assert_eq!(plain.unwrap_err(), unreachable);
     let none = get(&fetcher, "http://none.test/").await.unwrap_err();
     assert_eq!(none, ("media_url_unreachable".to_owned(), false));
     // One byte less than it has, by the operator's own bound.

@@ -182,6 +182,8 @@ pub(crate) struct Media {
     pub(crate) uploads: u16,
     /// Bytes of a segment; after a 413 or 431 crier halves it by itself, and remembers that for a day.
     pub(crate) segment_bytes: u32,
+    /// How long X may process a video or GIF before it is uploaded anew, in seconds.
+    pub(crate) processing_timeout_s: u64,
     /// Files are uploaded so long before their post is due, in seconds; X keeps them for a day.
     pub(crate) lead_s: u64,
     /// Folder on a disk with room for what is fetched from a `url`, until X has it; none is the system's temporary folder.
@@ -205,6 +207,7 @@ impl Default for Media {
             root: "media".into(),
             uploads: 4,
             segment_bytes: 1024 * 1024,
+            processing_timeout_s: 900,
             lead_s: 1_800,
             spool_dir: None,
             url_max_bytes: 512 * 1024 * 1024,
@@ -290,6 +293,7 @@ impl Worker {
             urls: media.fetch(),
             one_shot: x.media_upload == MediaUpload::OneShot,
             segment_bytes: media.segment_bytes,
+            processing: Duration::from_secs(media.processing_timeout_s),
             lead: Duration::from_secs(media.lead_s),
             refresh_ahead: Duration::from_secs(self.refresh_ahead_s),
         }

@@ -102,3 +102,26 @@ async fn an_error_beside_a_state_that_goes_on_ends_it() {
     crier.stop().await;
     stage.done().await;
 }
+
+#[tokio::test]
+async fn a_file_that_x_does_not_finish_is_uploaded_anew_after_the_deadline() {
+    let (stage, files) = setting(&json!({"processing_delay_ms": 3_600_000})).await;
+    let sha = film(&stage, &files, "film").await;
+    let patience = [("CRIER__MEDIA__PROCESSING_TIMEOUT_S", "2")];
+    let crier = files.start_with(&stage, "run", &patience);
+    stage
+        .until(
+            "select error->>'code' = 'media_stuck' and state = 'scheduled' as done from crier.jobs",
+            SOON,
+        )
+        .await;
+    let quick = json!({"processing_delay_ms": 100}).to_string();
+    stage.sim("POST", "/_sim/options", &quick).await;
+    stage.until(ALL_PUBLISHED, SOON).await;
+    let posts = list(&stage, "/_sim/posts").await;
+    assert_eq!(posts[0]["media"][0]["sha256"], json!(sha));
+    let begun = calls(&stage, "POST /2/media/upload/initialize").await;
+    assert!(begun.len() > 1, "{}", begun.len());
+    crier.stop().await;
+    stage.done().await;
+}
