@@ -1,5 +1,10 @@
 //! Any file as media: what its bytes say it is, its frame, its length; whatever they are, in a bounded number of reads.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that fails is a test that fails"
+)]
+
 use std::cell::Cell;
 use std::io::{Cursor, Read, Seek, SeekFrom};
 

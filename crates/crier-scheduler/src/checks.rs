@@ -241,7 +241,7 @@ mod tests {
                     measure: Measure::default(),
                 })
             };
-            let film = |width, height, duration_ms| {
+            let video = |width, height, duration_ms| {
                 Ok(ProbedFile {
                     kind: Some(MediaKind::Mp4),
                     bytes: 1_000_000,
@@ -256,8 +256,8 @@ mod tests {
                 "a.jpg" => file(Some(MediaKind::Jpeg), 1_000),
                 "huge.jpg" => file(Some(MediaKind::Jpeg), 6_000_000),
                 "a.mp4" => file(Some(MediaKind::Mp4), 1_000_000),
-                "long.mp4" => film(1280, 720, 200_000),
-                "full.mp4" => film(1920, 1080, 9_000),
+                "long.mp4" => video(1280, 720, 200_000),
+                "full.mp4" => video(1920, 1080, 9_000),
                 "a.txt" => file(None, 10),
                 _ => Err(Fault::new(
                     "media_missing",

@@ -60,8 +60,9 @@ impl Staging {
         let made = made.unwrap_or_else(|_| Err(std::io::Error::other("the writing thread died")));
         let file = made.map_err(|error| unspooled(&error))?;
         let mut into = tokio::fs::File::from_std(file);
-        let fetcher = Fetcher::new(options.urls.clone());
-        let fetched = fetcher.fetch(url, item.category, &mut into).await?;
+        let fetched = Fetcher::new(options.urls.clone())
+            .fetch(url, item.category, &mut into)
+            .await?;
         tracing::debug!(
             job = self.upload.job,
             bytes = fetched.bytes,

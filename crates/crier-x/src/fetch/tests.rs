@@ -82,7 +82,7 @@ async fn serve(answer: fn(&str) -> (Vec<u8>, Then)) -> Arc<Mutex<Vec<String>>> {
                 match then {
                     Then::Close => {}
                     Then::Hang => tokio::time::sleep(Duration::from_mins(1)).await,
-                    Then::Endless => while stream.write_all(&[7; 65_536]).await.is_ok() {},
+                    Then::Endless => while stream.write_all(&[7; 8_192]).await.is_ok() {},
                     Then::Drip => {
                         while stream.write_all(&[7]).await.is_ok() {
                             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -151,9 +151,9 @@ fn answer(path: &str) -> (Vec<u8>, Then) {
     (bytes, Then::Close)
 }
 
-async fn get(fetcher: &Fetcher, url: &str) -> Result<(Fetched, Vec<u8>), (String, bool)> {
+async fn get(from: &Fetcher, url: &str) -> Result<(Fetched, Vec<u8>), (String, bool)> {
     let mut file = Vec::new();
-    match fetcher.fetch(url, None, &mut file).await {
+    match from.fetch(url, None, &mut file).await {
         Ok(fetched) => Ok((fetched, file)),
         Err(fault) => {
             assert_eq!(&*fault.step, "media");
@@ -171,14 +171,14 @@ async fn get(fetcher: &Fetcher, url: &str) -> Result<(Fetched, Vec<u8>), (String
 async fn a_file_is_fetched_and_known_by_its_hash() {
     let _turn = TURN.lock().await;
     let seen = serve(answer).await;
-    let fetcher = fetcher(quick());
+    let web = fetcher(quick());
     for url in [
         "http://files.test/plain",
         "http://FILES.test./plain",
         "http://files.test/chunked?sig=hunter22#part",
         "http://files.test/one",
     ] {
-        let (fetched, file) = get(&fetcher, url).await.unwrap();
+        let (fetched, file) = get(&web, url).await.unwrap();
         assert_eq!(file, PNG, "{url}");
         assert_eq!(fetched.bytes, 24);
         let sha256 = hex(&Sha256::digest(PNG));
@@ -195,7 +195,7 @@ async fn a_file_is_fetched_and_known_by_its_hash() {
 async fn nothing_inside_is_asked_whatever_leads_there() {
     let _turn = TURN.lock().await;
     let seen = serve(answer).await;
-    let fetcher = fetcher(quick());
+    let web = fetcher(quick());
     let refused = ("media_url_refused".to_owned(), true);
     for url in [
         "http://inner.test/plain",
@@ -208,12 +208,12 @@ async fn nothing_inside_is_asked_whatever_leads_there() {
         "ftp://files.test/plain",
         "http://user:hunter22@files.test/plain",
     ] {
-        assert_eq!(get(&fetcher, url).await.unwrap_err(), refused, "{url}");
+        assert_eq!(get(&web, url).await.unwrap_err(), refused, "{url}");
     }
     assert_eq!(seen.lock().unwrap().len(), 0, "nobody was asked");
     for path in ["inner", "literal", "metadata", "file", "user", "port"] {
         let url = format!("http://files.test/{path}");
-        assert_eq!(get(&fetcher, &url).await.unwrap_err(), refused, "{url}");
+        assert_eq!(get(&web, &url).await.unwrap_err(), refused, "{url}");
     }
     assert_eq!(
         seen.lock().unwrap().len(),
@@ -222,7 +222,7 @@ async fn nothing_inside_is_asked_whatever_leads_there() {
     );
     let mut strict = quick();
     strict.rules.allow_http = false;
-    let plain = get(&self::fetcher(strict), "http://files.test/plain").await;
+    let plain = get(&fetcher(strict), "http://files.test/plain").await;
     assert_eq!(plain.unwrap_err(), refused);
 }
 
@@ -231,11 +231,11 @@ async fn a_name_that_changes_its_mind_leads_nowhere() {
     let _turn = TURN.lock().await;
     let seen = serve(answer).await;
     LOOKUPS.store(0, Ordering::SeqCst);
-    let fetcher = fetcher(quick());
+    let web = fetcher(quick());
     // The connection goes to the address that was checked: there is no second look-up of it.
-    assert!(get(&fetcher, "http://rebind.test/plain").await.is_ok());
+    assert!(get(&web, "http://rebind.test/plain").await.is_ok());
     assert_eq!(LOOKUPS.load(Ordering::SeqCst), 1);
-    let again = get(&fetcher, "http://rebind.test/plain").await.unwrap_err();
+    let again = get(&web, "http://rebind.test/plain").await.unwrap_err();
     assert_eq!(again, ("media_url_refused".to_owned(), true));
     assert_eq!(seen.lock().unwrap().len(), 1);
 }
@@ -244,7 +244,7 @@ async fn a_name_that_changes_its_mind_leads_nowhere() {
 async fn what_a_server_may_do_wrong_has_its_word() {
     let _turn = TURN.lock().await;
     serve(answer).await;
-    let fetcher = fetcher(quick());
+    let web = fetcher(quick());
     for (path, code, permanent) in [
         ("gone", "media_url_status", false),
         ("down", "media_url_unreachable", false),
@@ -261,19 +261,19 @@ async fn what_a_server_may_do_wrong_has_its_word() {
         ("endless", "media_too_large", true),
     ] {
         let url = format!("http://files.test/{path}?hunter22");
-        let said = get(&fetcher, &url).await.unwrap_err();
+        let said = get(&web, &url).await.unwrap_err();
         assert_eq!(said, (code.to_owned(), permanent), "{path}");
     }
     // The server speaks no TLS, and nobody falls back to plain text.
-    let plain = get(&fetcher, "https://files.test/plain").await;
+    let plain = get(&web, "https://files.test/plain").await;
     let unreachable = ("media_url_unreachable".to_owned(), false);
     assert_eq!(plain.unwrap_err(), unreachable);
-    let none = get(&fetcher, "http://none.test/").await.unwrap_err();
+    let none = get(&web, "http://none.test/").await.unwrap_err();
     assert_eq!(none, ("media_url_unreachable".to_owned(), false));
     // One byte less than it has, by the operator's own bound.
     let mut small = quick();
     small.max_bytes = 23;
-    let said = get(&self::fetcher(small), "http://files.test/plain").await;
+    let said = get(&fetcher(small), "http://files.test/plain").await;
     assert_eq!(said.unwrap_err(), ("media_too_large".to_owned(), true));
 }
 
