@@ -21,6 +21,8 @@ pub enum Endpoint {
     AccessToken,
     /// `POST /1.1/oauth/invalidate_token`.
     InvalidateToken,
+    /// `POST /2/media/upload`, a whole file at once.
+    MediaUpload,
     /// `POST /2/media/upload/initialize`.
     MediaInitialize,
     /// `POST /2/media/upload/{id}/append`.
@@ -49,12 +51,13 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Every endpoint, in the order of a post's life.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Token,
         Self::Revoke,
         Self::RequestToken,
         Self::AccessToken,
         Self::InvalidateToken,
+        Self::MediaUpload,
         Self::MediaInitialize,
         Self::MediaAppend,
         Self::MediaFinalize,
@@ -77,6 +80,7 @@ impl Endpoint {
             Self::RequestToken => "POST /oauth/request_token",
             Self::AccessToken => "POST /oauth/access_token",
             Self::InvalidateToken => "POST /1.1/oauth/invalidate_token",
+            Self::MediaUpload => "POST /2/media/upload",
             Self::MediaInitialize => "POST /2/media/upload/initialize",
             Self::MediaAppend => "POST /2/media/upload/{id}/append",
             Self::MediaFinalize => "POST /2/media/upload/{id}/finalize",

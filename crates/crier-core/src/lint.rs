@@ -3,7 +3,7 @@
 //! **Invariant:** all faults are told at once, and the same draft always has the same ones.
 
 use crate::fault::Fault;
-use crate::media::{MediaCategory, MediaKind, check_mix, check_size};
+use crate::media::{Measure, MediaCategory, MediaKind, check_measure, check_mix, check_size};
 use crate::options::{PostOptions, check_exclusions};
 use crate::text::weighted_len;
 use crate::tier::Tier;
@@ -26,6 +26,8 @@ pub struct MediaFact {
     pub category: Option<MediaCategory>,
     /// Its size in bytes.
     pub bytes: Option<u64>,
+    /// What it says of itself.
+    pub measure: Measure,
     /// Whether the row gives it subtitles.
     pub has_subtitles: bool,
     /// Whether the row describes it for those who do not see it.
@@ -71,7 +73,7 @@ pub struct Draft<'a> {
 pub fn lint(draft: &Draft<'_>) -> Vec<Fault> {
     let mut faults = Vec::new();
     faults.extend(text_fault(draft));
-    faults.extend(media_faults(draft.media));
+    faults.extend(media_faults(draft.media, draft.tier));
     faults.extend(check_exclusions(
         draft.options,
         draft.media.len(),
@@ -116,7 +118,7 @@ fn text_fault(draft: &Draft<'_>) -> Option<Fault> {
     ))
 }
 
-fn media_faults(media: &[MediaFact]) -> Vec<Fault> {
+fn media_faults(media: &[MediaFact], tier: Tier) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (index, fact) in media.iter().enumerate() {
         let at = |mut fault: Fault| {
@@ -160,6 +162,8 @@ fn media_faults(media: &[MediaFact]) -> Vec<Fault> {
             Some(0) => fault.passing(),
             Some(_) | None => fault,
         }));
+        let measured = check_measure(category, &fact.measure, tier);
+        faults.extend(measured.into_iter().map(at));
     }
     let known: Vec<MediaCategory> = media
         .iter()

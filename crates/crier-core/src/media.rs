@@ -2,12 +2,25 @@
 //!
 //! **Invariant:** a parsed item names exactly one source, and a path never leads out of the media folder.
 
+mod address;
+mod film;
+mod limits;
+mod measure;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::fault::{Fault, Shape, check_shape, without_nulls};
+
+pub use address::{UrlRules, is_public, shown};
+pub use limits::{
+    LEAST_VIDEO_FRAME, MOST_ASPECT, MOST_GIF_FRAME, MOST_GIF_FRAMES, MOST_GIF_PIXELS,
+    MOST_PREMIUM_FRAME, MOST_PROMOTED_MS, MOST_VIDEO_FRAME, VIDEO_MS, check_measure, check_mix,
+    check_size,
+};
+pub use measure::{Frame, Measure, measure};
 
 /// Media a post may have (X's specification, `media_ids`; best-practices page: four photos, or one GIF, or one video).
 pub const MOST_ITEMS: usize = 4;
@@ -142,7 +155,7 @@ pub struct Subtitle {
 pub struct MediaItem {
     /// File relative to the media folder. Exactly one of `path` and `url` is there.
     pub path: Option<String>,
-    /// Where to fetch the file: https, or http on this machine.
+    /// Where to fetch the file: https, or http where the operator allows it.
     pub url: Option<String>,
     /// Description for people who do not see the picture, up to [`MOST_ALT_TEXT`] characters.
     pub alt_text: Option<String>,
@@ -154,6 +167,19 @@ pub struct MediaItem {
     pub shared: Option<bool>,
     /// Ids of users who may use the upload too.
     pub additional_owners: Vec<String>,
+}
+
+impl MediaItem {
+    /// What the file is called in messages: its path, or its address without what may be secret in it.
+    pub fn source(&self) -> String {
+        match (&self.path, &self.url) {
+            (Some(path), _) => path.clone(),
+            (None, Some(text)) => {
+                address::parse(text).map_or_else(|_| "url".to_owned(), |url| shown(&url))
+            }
+            (None, None) => String::new(),
+        }
+    }
 }
 
 const CATEGORIES: &[&str] = &["tweet_image", "tweet_gif", "tweet_video", "amplify_video"];
@@ -212,13 +238,11 @@ pub fn parse_media(value: &Value) -> Result<Vec<MediaItem>, Fault> {
 fn check_item(at: &str, item: &mut MediaItem) -> Result<(), Fault> {
     match (&item.path, &item.url) {
         (Some(path), None) => drop(safe_relative(path)?),
-        (None, Some(url)) if is_fetchable(url) => {}
-        (None, Some(_)) => {
-            let detail = format!("`{at}.url` is not an https address");
-            return Err(refuse(
-                detail,
-                "give an https address, or the `path` of a file",
-            ));
+        (None, Some(url)) => {
+            address::parse(url).map_err(|why| {
+                let detail = format!("`{at}.url` {why}");
+                refuse(detail, "give an https address, or the `path` of a file")
+            })?;
         }
         (None, None) | (Some(_), Some(_)) => {
             let detail = format!("`{at}` must have either `path` or `url`");
@@ -240,38 +264,6 @@ fn check_item(at: &str, item: &mut MediaItem) -> Result<(), Fault> {
         }
     }
     Ok(())
-}
-
-/// Whether an address may be fetched: https with a host, or plain http on this machine only.
-fn is_fetchable(url: &str) -> bool {
-    if url
-        .chars()
-        .any(|c| c.is_whitespace() || c.is_control() || c == '\\')
-    {
-        return false;
-    }
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return false;
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    let name = if host.starts_with('[') {
-        host.split(']').next()
-    } else {
-        host.split(':').next()
-    };
-    let name = name.unwrap_or_default();
-    match scheme.to_ascii_lowercase().as_str() {
-        "https" => !name.is_empty(),
-        "http" => {
-            name.eq_ignore_ascii_case("localhost")
-                || name == "[::1"
-                || name
-                    .parse::<std::net::Ipv4Addr>()
-                    .is_ok_and(|ip| ip.is_loopback())
-        }
-        _ => false,
-    }
 }
 
 /// A path of a row as one below the media folder, by its letters alone (links are the opener's business).
@@ -349,50 +341,4 @@ fn by_brand(brand: &[u8]) -> Option<MediaKind> {
         | b"avis" | b"crx " | b"M4A " | b"M4B " | b"M4P " => None,
         _ => Some(MediaKind::Mp4),
     }
-}
-
-/// Whether X takes a file of this many bytes in that category.
-///
-/// # Errors
-/// `media_empty` or `media_too_large`, with both sizes.
-pub fn check_size(category: MediaCategory, bytes: u64) -> Result<(), Fault> {
-    let (most, word) = (category.max_bytes(), category.as_str());
-    let (code, title, hint) = if bytes == 0 {
-        (
-            "media_empty",
-            "a file is empty",
-            "put the whole file in place",
-        )
-    } else if bytes > most {
-        (
-            "media_too_large",
-            "a file is larger than X takes",
-            "make the file smaller",
-        )
-    } else {
-        return Ok(());
-    };
-    let detail = format!("the file has {bytes} bytes; X takes 1 to {most} for `{word}`");
-    Err(Fault::new(code, title, detail, hint))
-}
-
-/// Whether X takes these categories in one post: up to four pictures, or one GIF, or one video.
-///
-/// # Errors
-/// `media_mix`, with what there is.
-pub fn check_mix(categories: &[MediaCategory]) -> Result<(), Fault> {
-    let pictures = categories
-        .iter()
-        .filter(|c| **c == MediaCategory::TweetImage)
-        .count();
-    let alone = categories.len() - pictures;
-    if categories.len() <= MOST_ITEMS && (alone == 0 || categories.len() == 1) {
-        return Ok(());
-    }
-    Err(Fault::new(
-        "media_mix",
-        "X does not take these files in one post",
-        format!("there are {pictures} pictures and {alone} GIFs or videos"),
-        "give up to 4 pictures, or 1 GIF, or 1 video",
-    ))
 }

@@ -4,9 +4,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Weighted characters of a post without Premium (x-api.md 4.4).
-const STANDARD_TEXT: usize = 280;
-
 /// What X allows an account.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
@@ -21,9 +18,9 @@ pub enum Tier {
 }
 
 impl Tier {
-    /// The tier that a limit of weighted characters betrays.
-    pub const fn from_text_limit(limit: usize) -> Self {
-        if limit > STANDARD_TEXT {
+    /// The tier of a column's word; a word that is unknown is taken for the narrower one.
+    pub fn from_word(word: &str) -> Self {
+        if word == Self::Premium.as_str() {
             Self::Premium
         } else {
             Self::Standard
@@ -44,12 +41,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_more_than_the_usual_length_is_premium() {
-        assert_eq!(Tier::from_text_limit(280), Tier::Standard);
-        assert_eq!(Tier::from_text_limit(281), Tier::Premium);
+    fn words_and_tiers_are_one_to_one() {
         assert_eq!(Tier::default(), Tier::Standard);
+        assert_eq!(Tier::from_word("gold"), Tier::Standard);
         for tier in [Tier::Standard, Tier::Premium] {
             assert_eq!(serde_json::to_value(tier).unwrap(), tier.as_str());
+            assert_eq!(Tier::from_word(tier.as_str()), tier);
         }
     }
 }

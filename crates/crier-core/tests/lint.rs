@@ -1,7 +1,7 @@
 //! Drafts: every fault that can be known before a post is due, all at once.
 
 use crier_core::lint::{Draft, MediaFact, lint};
-use crier_core::media::{MediaCategory, MediaKind};
+use crier_core::media::{Frame, Measure, MediaCategory, MediaKind};
 use crier_core::options::{PostOptions, parse_options};
 use crier_core::text::weighted_len;
 use crier_core::tier::Tier;
@@ -305,4 +305,55 @@ proptest::proptest! {
         let empty = text.trim().is_empty();
         proptest::prop_assert_eq!(lint(&draft).len(), usize::from(long || empty));
     }
+}
+
+#[test]
+fn a_file_is_judged_by_what_it_says_of_itself_and_by_the_account() {
+    let options = PostOptions::default();
+    let film = |width, height, duration_ms| MediaFact {
+        measure: Measure {
+            frame: Some(Frame { width, height }),
+            duration_ms: Some(duration_ms),
+            frames: None,
+        },
+        ..fact(MediaKind::Mp4, 9_000)
+    };
+    let (long, full) = ([film(1280, 720, 150_000)], [film(1920, 1080, 9_000)]);
+    assert_eq!(
+        codes(&draft("", &options, &long)),
+        is("media_too_long", true)
+    );
+    assert_eq!(
+        codes(&draft("", &options, &full)),
+        is("media_too_wide", false)
+    );
+    for media in [&long, &full] {
+        let premium = Draft {
+            text_limit: 25_000,
+            ..draft("", &options, media)
+        };
+        assert_eq!(codes(&premium), []);
+    }
+    let told = &lint(&draft("", &options, &long))[0].detail;
+    assert!(
+        told.starts_with("`media[0]`: the video lasts 150 s"),
+        "{told}"
+    );
+    // A GIF that goes as a picture is held to a picture's limits.
+    let gif = MediaFact {
+        kind: Some(MediaKind::Gif),
+        category: Some(MediaCategory::TweetImage),
+        measure: Measure {
+            frames: Some(9_000),
+            ..Measure::default()
+        },
+        ..MediaFact::default()
+    };
+    assert_eq!(codes(&draft("", &options, &[gif])), []);
+    let moving = MediaFact {
+        category: None,
+        ..gif
+    };
+    let wrong = codes(&draft("", &options, &[moving]));
+    assert_eq!(wrong, is("media_too_many_frames", true));
 }

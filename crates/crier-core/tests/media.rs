@@ -212,17 +212,16 @@ fn a_mistake_is_told_by_its_place() {
 }
 
 #[test]
-fn only_safe_addresses_are_fetched() {
+fn only_addresses_of_the_web_are_taken() {
     for (url, good) in [
         ("https://example.com/a.png", true),
         ("HTTPS://example.com:8443/a?b#c", true),
         ("http://127.0.0.1:8080/a", true),
         ("http://localhost/a", true),
         ("http://[::1]:80/a", true),
-        ("http://example.com/a.png", false),
-        ("http://localhost.example.com/a", false),
+        ("http://example.com/a.png", true),
         ("http://localhost@example.com/a", false),
-        ("http://127.0.0.1.example.com/a", false),
+        ("https://user:word@example.com/a", false),
         ("http://example.com\\@localhost/a", false),
         ("https:///a.png", false),
         ("file:///etc/passwd", false),

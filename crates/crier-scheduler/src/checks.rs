@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crier_core::fault::Fault;
 use crier_core::lint::{Draft, MediaFact, lint};
-use crier_core::media::{MediaItem, MediaKind, parse_media};
+use crier_core::media::{Measure, MediaItem, MediaKind, UrlRules, parse_media};
 use crier_core::options::parse_options;
 use crier_store::{CheckDraft, Finding};
 use serde_json::Value;
@@ -35,6 +35,8 @@ pub struct ProbedFile {
     pub kind: Option<MediaKind>,
     /// Its size in bytes.
     pub bytes: u64,
+    /// What it says of itself.
+    pub measure: Measure,
 }
 
 /// Looks at files of the media folder on behalf of the checks.
@@ -48,22 +50,25 @@ pub trait MediaProbe: std::fmt::Debug + Send + Sync + 'static {
 }
 
 /// What is known of one file, and what is wrong with it.
-fn fact(item: &MediaItem, probe: Option<&dyn MediaProbe>) -> (MediaFact, Option<Fault>) {
+fn fact(
+    item: &MediaItem,
+    probe: Option<&dyn MediaProbe>,
+    urls: &UrlRules,
+) -> (MediaFact, Option<Fault>) {
     let unseen = MediaFact {
         kind: None,
         category: item.category,
         bytes: None,
+        measure: Measure::default(),
         has_subtitles: !item.subtitles.is_empty(),
         has_alt_text: item.alt_text.as_ref().is_some_and(|text| !text.is_empty()),
     };
+    if let Some(url) = &item.url {
+        // Only a worker fetches it, when it is staged.
+        return (unseen, urls.check(url).err());
+    }
     let Some(path) = &item.path else {
-        let fault = Fault::new(
-            "media_url_unsupported",
-            "media from a `url` cannot be fetched yet",
-            "this version of crier uploads files of the media folder only",
-            "put the file into the media folder and give its `path`",
-        );
-        return (unseen, Some(fault.at_step("media")));
+        return (unseen, None);
     };
     let Some(probe) = probe else {
         return (unseen, None);
@@ -73,6 +78,7 @@ fn fact(item: &MediaItem, probe: Option<&dyn MediaProbe>) -> (MediaFact, Option<
             let fact = MediaFact {
                 kind: file.kind,
                 bytes: Some(file.bytes),
+                measure: file.measure,
                 ..unseen
             };
             let unknown = file.kind.is_none().then(|| {
@@ -91,7 +97,12 @@ fn fact(item: &MediaItem, probe: Option<&dyn MediaProbe>) -> (MediaFact, Option<
 }
 
 /// All faults of a row that can be known before it is due.
-pub fn look(draft: &CheckDraft, probe: Option<&dyn MediaProbe>, self_serve: bool) -> Vec<Fault> {
+pub fn look(
+    draft: &CheckDraft,
+    probe: Option<&dyn MediaProbe>,
+    urls: &UrlRules,
+    self_serve: bool,
+) -> Vec<Fault> {
     let mut faults = Vec::new();
     let options = draft.options.as_ref().map_err(Clone::clone);
     let options = options.and_then(parse_options).unwrap_or_else(|fault| {
@@ -109,7 +120,7 @@ pub fn look(draft: &CheckDraft, probe: Option<&dyn MediaProbe>, self_serve: bool
     }
     let mut media = Vec::with_capacity(items.len());
     for item in &items {
-        let (fact, fault) = fact(item, probe);
+        let (fact, fault) = fact(item, probe, urls);
         media.push(fact);
         faults.extend(fault);
     }
@@ -195,9 +206,10 @@ fn together(mut faults: Vec<Fault>) -> Option<Fault> {
 pub(crate) fn judge(
     draft: &CheckDraft,
     probe: Option<&dyn MediaProbe>,
+    urls: &UrlRules,
     self_serve: bool,
 ) -> Finding {
-    let faults = look(draft, probe, self_serve);
+    let faults = look(draft, probe, urls, self_serve);
     let may_mend = faults
         .iter()
         .any(|fault| !ONLY_EDITS_MEND.contains(&fault.code.as_str()));
@@ -223,6 +235,7 @@ pub(crate) fn judge(
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, TimeDelta, Utc};
+    use crier_core::media::Frame;
     use crier_core::tier::Tier;
     use crier_core::v1::Publisher;
     use serde_json::json;
@@ -234,11 +247,30 @@ mod tests {
 
     impl MediaProbe for Folder {
         fn probe(&self, path: &str) -> Result<ProbedFile, Fault> {
-            let file = |kind, bytes| Ok(ProbedFile { kind, bytes });
+            let file = |kind, bytes| {
+                Ok(ProbedFile {
+                    kind,
+                    bytes,
+                    measure: Measure::default(),
+                })
+            };
+            let video = |width, height, duration_ms| {
+                Ok(ProbedFile {
+                    kind: Some(MediaKind::Mp4),
+                    bytes: 1_000_000,
+                    measure: Measure {
+                        frame: Some(Frame { width, height }),
+                        duration_ms: Some(duration_ms),
+                        frames: None,
+                    },
+                })
+            };
             match path {
                 "a.jpg" => file(Some(MediaKind::Jpeg), 1_000),
                 "huge.jpg" => file(Some(MediaKind::Jpeg), 6_000_000),
                 "a.mp4" => file(Some(MediaKind::Mp4), 1_000_000),
+                "long.mp4" => video(1280, 720, 200_000),
+                "full.mp4" => video(1920, 1080, 9_000),
                 "a.txt" => file(None, 10),
                 _ => Err(Fault::new(
                     "media_missing",
@@ -275,7 +307,7 @@ mod tests {
     }
 
     fn look(draft: &CheckDraft) -> Finding {
-        judge(draft, Some(&Folder), true)
+        judge(draft, Some(&Folder), &UrlRules::default(), true)
     }
 
     fn code(finding: &Finding) -> &str {
@@ -325,11 +357,12 @@ mod tests {
             (media(&["huge.jpg"]), "media_too_large"),
             (
                 CheckDraft {
-                    media: Ok(json!([{"url": "https://example.com/a.jpg"}])),
+                    media: Ok(json!([{"url": "https://10.0.0.1/a.jpg"}])),
                     ..draft()
                 },
-                "media_url_unsupported",
+                "media_url_refused",
             ),
+            (media(&["long.mp4"]), "media_too_long"),
         ];
         for (draft, expected) in failed {
             let finding = look(&draft);
@@ -340,6 +373,7 @@ mod tests {
         let warned = [
             (media(&["none.jpg"]), "media_missing"),
             (media(&["a.txt"]), "media_kind"),
+            (media(&["full.mp4"]), "media_too_wide"),
             (
                 CheckDraft {
                     scopes: Some(vec!["tweet.read".into()]),
@@ -372,11 +406,27 @@ mod tests {
                 "{finding:?}"
             );
         }
-        for fine in [draft(), media(&["a.jpg", "a.jpg"]), media(&["a.mp4"])] {
+        let fetched = CheckDraft {
+            media: Ok(json!([{"url": "https://example.com/a.jpg"}])),
+            ..draft()
+        };
+        let premium = CheckDraft {
+            text_limit: 25_000,
+            ..media(&["long.mp4"])
+        };
+        for fine in [
+            draft(),
+            fetched,
+            premium,
+            media(&["a.jpg", "a.jpg"]),
+            media(&["a.mp4"]),
+        ] {
             assert_eq!(look(&fine), Finding::Fine);
         }
         // Without a media folder at hand, files are not judged.
-        assert_eq!(judge(&media(&["none.jpg"]), None, true), Finding::Fine);
+        let rules = UrlRules::default();
+        let unseen = judge(&media(&["none.jpg"]), None, &rules, true);
+        assert_eq!(unseen, Finding::Fine);
     }
 
     #[test]
@@ -407,7 +457,8 @@ mod tests {
             ..draft()
         };
         assert_eq!(again(look(&quote)), None, "only an edit mends it");
-        assert_eq!(judge(&quote, None, false), Finding::Fine);
+        let rules = UrlRules::default();
+        assert_eq!(judge(&quote, None, &rules, false), Finding::Fine);
     }
 
     #[test]

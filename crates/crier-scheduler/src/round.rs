@@ -26,6 +26,8 @@ const SIGNAL_COMMITS: u32 = 20;
 const BATCH: i64 = 500;
 /// Rows looked at in one round.
 const CHECKS: i64 = 500;
+/// Time for the files of one round: large ones must not keep the leader from leading.
+const CHECK_TIME: Duration = Duration::from_secs(1);
 /// Recurring posts expanded in one round.
 const RECURRING: i64 = 20;
 /// Between two sweeps over what no signal may have told.
@@ -175,13 +177,16 @@ impl Scheduler {
         let full = i64::try_from(checks.len()).is_ok_and(|n| n >= CHECKS);
         let taken = checks.clone();
         let (probe, self_serve) = (self.options.media.clone(), self.options.self_serve);
+        let urls = self.options.urls.clone();
         // Files may lie on a slow disk: not in the way of other tasks.
+        let begin = Instant::now();
         let judged = tokio::task::spawn_blocking(move || {
             checks
                 .into_iter()
+                .take_while(|_| begin.elapsed() < CHECK_TIME)
                 .map(|check| {
                     let finding = check.draft.as_ref().map_or(Finding::Fine, |draft| {
-                        judge(draft, probe.as_deref(), self_serve)
+                        judge(draft, probe.as_deref(), &urls, self_serve)
                     });
                     (check, finding)
                 })
@@ -212,7 +217,8 @@ impl Scheduler {
                 }
             }
         }
-        Ok(full)
+        // What time was too short for is still in the inbox.
+        Ok(full || findings.len() < taken.len())
     }
 
     /// Plans uploads, then acts on the findings: a check leaves the inbox only once its job's media are planned.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crier_core::media::UrlRules;
 use crier_metrics::{Heartbeat, Metrics};
 use crier_store::{HeldCursor, Leadership, SCHEDULER_CHANNEL, Store, StoreError, WakeUps};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,8 @@ pub struct SchedulerOptions {
     pub self_serve: bool,
     /// Looks at files of the media folder; without one, they are first looked at when they are staged.
     pub media: Option<Arc<dyn MediaProbe>>,
+    /// Which addresses media may be fetched from.
+    pub urls: UrlRules,
     /// What is kept for how long.
     pub housekeeping: Housekeeping,
 }
@@ -48,6 +51,7 @@ impl Default for SchedulerOptions {
             lead: Duration::from_mins(30),
             self_serve: true,
             media: None,
+            urls: UrlRules::default(),
             housekeeping: Housekeeping::default(),
         }
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crier_core::fault::Fault;
-use crier_core::media::MediaKind;
+use crier_core::media::{Measure, MediaKind};
 use crier_metrics::{Health, Metrics};
 use crier_scheduler::{Housekeeping, MediaProbe, ProbedFile, Scheduler, SchedulerOptions};
 use crier_store::{Import, OAuth2Tokens, SealKey, Store, StoreOptions};
@@ -155,6 +155,7 @@ impl MediaProbe for Folder {
             return Ok(ProbedFile {
                 kind: Some(MediaKind::Jpeg),
                 bytes: 9_000,
+                measure: Measure::default(),
             });
         }
         let detail = format!("`{path}` is not there");

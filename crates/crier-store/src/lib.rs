@@ -58,7 +58,7 @@ pub use retention::Dropped;
 pub use schema::SchemaState;
 pub use seal::{KeyError, SealKey};
 pub use settle::{Settlement, Why};
-pub use staging::{NewSession, PutOff, StageExpired, Upload};
+pub use staging::{Lent, NewSession, PutOff, StageExpired, Upload};
 pub use sweeps::{HeldCursor, HeldSweep};
 pub use unpublish::{Deletion, JobPost};
 pub use wake::{SCHEDULER_CHANNEL, WORKER_CHANNEL, WakeUps};

@@ -9,6 +9,7 @@
 //!
 //! Lock order within a job: leases by subject, uploads by id, the job.
 
+mod lent;
 mod plan;
 mod steps;
 mod take_back;
@@ -18,9 +19,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use crier_core::fault::Fault;
+use crier_core::tier::Tier;
 use serde_json::Value;
 use uuid::Uuid;
 
+pub use lent::Lent;
 pub use steps::PutOff;
 pub use take_back::StageExpired;
 pub(crate) use take_back::media_margin;
@@ -30,13 +33,14 @@ use crate::lease::Lease;
 use crate::{Store, StoreError};
 
 /// Endpoints that staging calls; a used-up window of any of them holds back the account's uploads.
-const ENDPOINTS: [&str; 6] = [
+const ENDPOINTS: [&str; 7] = [
     "POST /2/media/upload/initialize",
     "POST /2/media/upload/{id}/append",
     "POST /2/media/upload/{id}/finalize",
     "GET /2/media/upload",
     "POST /2/media/metadata",
     "POST /2/media/subtitles",
+    "POST /2/media/upload",
 ];
 
 /// One file of one job, in hand.
@@ -58,8 +62,10 @@ pub struct Upload {
     pub category: Option<String>,
     /// Size and modification time of the file at the first segment.
     pub file_stamp: Option<String>,
-    /// Size of the segments, or of those to try next after X found larger ones too large.
+    /// Size of the segments, or of those to try next after X found larger ones too large; 0: X has it without segments.
     pub segment_bytes: Option<i32>,
+    /// Size of the segments that X took of this account lately, after it had found larger ones too large.
+    pub account_segment_bytes: Option<i32>,
     /// X has acknowledged all segments below this one.
     pub segments_done: i32,
     /// Until when the session can be used.
@@ -68,6 +74,8 @@ pub struct Upload {
     pub attempts: i16,
     /// Bound of attempts, of the job.
     pub max_attempts: i16,
+    /// What X allows the account.
+    pub tier: Tier,
     /// When the job is to go out.
     pub run_at: DateTime<Utc>,
     /// The database's time at the claim.
@@ -105,10 +113,12 @@ struct Candidate {
     category: Option<String>,
     file_stamp: Option<String>,
     segment_bytes: Option<i32>,
+    account_segment_bytes: Option<i32>,
     segments_done: i32,
     expires_at: Option<DateTime<Utc>>,
     attempts: i16,
     max_attempts: i16,
+    tier: String,
     run_at: DateTime<Utc>,
     now: DateTime<Utc>,
     fate: String,
@@ -119,6 +129,8 @@ struct Candidate {
 const FATES: &str = "-- claim_uploads: fates
     select u.id, u.job_id, u.account_id, u.position, u.item::text, u.state, u.media_id, u.category, u.file_stamp, u.segment_bytes,
            u.segments_done, u.expires_at, u.attempts, coalesce(j.max_attempts, 1::smallint) as max_attempts,
+           coalesce(a.tier, 'standard') as tier,
+           case when a.segment_noted_at > crier.now() - interval '1 day' then a.segment_bytes end as account_segment_bytes,
            coalesce(crier.readable(j.run_at), crier.now()) as run_at, crier.now() as now,
            case when j.id is null or j.media -> u.position::int is null then 'ended'
                 when j.account_id <> u.account_id or j.media -> u.position::int is distinct from u.item then 'stale'
@@ -227,10 +239,12 @@ fn upload(row: Candidate, token: i64) -> Upload {
         category: row.category,
         file_stamp: row.file_stamp,
         segment_bytes: row.segment_bytes,
+        account_segment_bytes: row.account_segment_bytes,
         segments_done: row.segments_done,
         expires_at: row.expires_at,
         attempts: row.attempts,
         max_attempts: row.max_attempts,
+        tier: Tier::from_word(&row.tier),
         run_at: row.run_at,
         now: row.now,
     }

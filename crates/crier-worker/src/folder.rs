@@ -11,18 +11,32 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use crier_core::fault::Fault;
-use crier_core::media::{MediaKind, safe_relative, sniff};
+use crier_core::media::{Measure, MediaKind, measure, safe_relative, sniff};
 
 /// So much of a file tells what it is: `sniff` looks no further.
 const HEAD_BYTES: usize = 4096;
 
-/// A file of the media folder, open.
+/// A file as its own bytes describe it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenFile {
+    /// What its first bytes say it is; `None`: nothing that X takes.
+    pub kind: Option<MediaKind>,
+    /// Its size.
+    pub bytes: u64,
+    /// What it says of itself.
+    pub measure: Measure,
+}
+
+/// A file of the media folder or of the spool, open.
 #[derive(Debug, Clone)]
 pub(crate) struct MediaFile {
     file: Arc<File>,
-    path: PathBuf,
-    /// Size and modification time as it was opened: a file that changed is another file.
+    /// Where it was opened; `None` in the spool, where nobody else can change it.
+    path: Option<PathBuf>,
+    /// Size and modification time as it was opened: a file that changed is another file. In the spool, a hash of it.
     pub(crate) stamp: String,
+    /// What its bytes say.
+    pub(crate) seen: SeenFile,
     /// Its size.
     pub(crate) bytes: u64,
     /// Its first bytes.
@@ -44,6 +58,23 @@ impl MediaFile {
             })
     }
 
+    /// A file of the spool, complete, known by `stamp`.
+    pub(crate) async fn spooled(file: File, bytes: u64, stamp: String) -> io::Result<Self> {
+        tokio::task::spawn_blocking(move || {
+            let (head, seen) = look(&file, bytes)?;
+            Ok(Self {
+                file: Arc::new(file),
+                path: None,
+                stamp,
+                seen,
+                bytes,
+                head,
+            })
+        })
+        .await
+        .unwrap_or_else(|_| Err(io::Error::other("the reading thread died")))
+    }
+
     /// The bytes from `from` on, `length` of them.
     pub(crate) async fn read(&self, from: u64, length: usize) -> io::Result<Bytes> {
         let file = Arc::clone(&self.file);
@@ -58,19 +89,34 @@ impl MediaFile {
 
     /// Whether the path still leads to what was opened.
     pub(crate) async fn is_unchanged(&self) -> bool {
-        let now = tokio::fs::metadata(&self.path).await;
+        let Some(path) = &self.path else {
+            return true;
+        };
+        let now = tokio::fs::metadata(path).await;
         now.is_ok_and(|now| stamp(&now) == self.stamp)
     }
 }
 
-/// What a row's path leads to, without reading it to the end: the kind that its first bytes tell, and its size. It blocks.
+/// What a row's path leads to, by its own bytes. It blocks; only a GIF is read to its end.
 ///
 /// # Errors
 /// A fault, passing if the file may still come, permanent if the path can never be good.
-pub fn look_at_file(root: &Path, path: &str) -> Result<(Option<MediaKind>, u64), Fault> {
+pub fn look_at_file(root: &Path, path: &str) -> Result<SeenFile, Fault> {
     let relative = safe_relative(path)?;
-    let file = open(root, &relative, path)?;
-    Ok((sniff(&file.head), file.bytes))
+    Ok(open(root, &relative, path)?.seen)
+}
+
+/// The first bytes of a file, and what all of them say.
+fn look(file: &File, bytes: u64) -> io::Result<(Vec<u8>, SeenFile)> {
+    let mut head = vec![0; HEAD_BYTES.min(usize::try_from(bytes).unwrap_or(HEAD_BYTES))];
+    file.read_exact_at(&mut head, 0)?;
+    let kind = sniff(&head);
+    let seen = SeenFile {
+        kind,
+        bytes,
+        measure: kind.map_or_else(Measure::default, |kind| measure(kind, file, bytes)),
+    };
+    Ok((head, seen))
 }
 
 fn open(root: &Path, relative: &Path, name: &str) -> Result<MediaFile, Fault> {
@@ -123,13 +169,12 @@ fn open(root: &Path, relative: &Path, name: &str) -> Result<MediaFile, Fault> {
             &io::Error::other("it was replaced at this very moment"),
         ));
     }
-    let mut head = vec![0; HEAD_BYTES.min(usize::try_from(opened.len()).unwrap_or(HEAD_BYTES))];
-    file.read_exact_at(&mut head, 0)
-        .map_err(|error| unreadable(name, &error))?;
+    let (head, seen) = look(&file, opened.len()).map_err(|error| unreadable(name, &error))?;
     Ok(MediaFile {
         file: Arc::new(file),
-        path,
+        path: Some(path),
         stamp: stamp(&opened),
+        seen,
         bytes: opened.len(),
         head,
     })

@@ -8,11 +8,12 @@ mod by_v1;
 mod folder;
 mod pool;
 mod reconcile;
+mod spool;
 mod stage;
 mod token;
 mod unpublish;
 
 pub use by_v1::V1Cache;
-pub use folder::look_at_file;
+pub use folder::{SeenFile, look_at_file};
 pub use pool::{Worker, WorkerOptions};
 pub use token::keep_tokens;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crier_metrics::{Heartbeat, Metrics};
 use crier_store::{Store, WORKER_CHANNEL, WakeUps};
-use crier_x::XClient;
+use crier_x::{FetchOptions, XClient};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,8 +41,17 @@ pub struct WorkerOptions {
     pub uploads: u16,
     /// Folder below which the files of `jobs.media` lie.
     pub media_root: PathBuf,
+    /// Where files are kept that are fetched from an address, for as long as that takes.
+    pub spool_dir: PathBuf,
+    /// What may be fetched, and how long that may take.
+    pub urls: FetchOptions,
+    /// Whether pictures go in one call instead of in segments.
+    pub one_shot: bool,
     /// Bytes of a segment. X documents no limit; 5 MB met a 413 and clients settled on 1 MiB (x-api.md 3.4).
     pub segment_bytes: u32,
+    /// How long X may process a file before it is uploaded anew. No limit is documented; a published client gives up after
+    /// seven minutes (x-api.md 3.6).
+    pub processing: Duration,
     /// Media is uploaded this long before its job is due.
     pub lead: Duration,
 }
@@ -59,7 +68,11 @@ impl Default for WorkerOptions {
             refresh_ahead: Duration::from_mins(5),
             uploads: 4,
             media_root: PathBuf::from("media"),
+            spool_dir: PathBuf::from("spool"),
+            urls: FetchOptions::default(),
+            one_shot: false,
             segment_bytes: 1024 * 1024,
+            processing: Duration::from_mins(15),
             lead: Duration::from_mins(30),
         }
     }
@@ -98,6 +111,8 @@ impl Worker {
         };
         self.metrics
             .worker_concurrency(u64::from(self.options.concurrency));
+        let spool_dir = self.options.spool_dir.clone();
+        running.spawn_blocking(move || crate::spool::sweep(&spool_dir));
         running.spawn(self.clone().reconcile(stop.clone()));
         running.spawn(self.clone().stage(stop.clone()));
         let mut overdue = 0;

@@ -6,7 +6,9 @@
 //! [`WorkerOptions::uploads`]: crate::WorkerOptions::uploads
 
 mod call;
+mod one_shot;
 mod send;
+mod source;
 mod stop;
 mod whole;
 

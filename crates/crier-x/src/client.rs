@@ -119,7 +119,7 @@ impl XClient {
             .map_err(|why| faults::not_sent(endpoint, why))?;
         let method =
             Method::from_bytes(method.as_bytes()).expect("a label begins with an HTTP method");
-        let upload = endpoint == Endpoint::MediaAppend;
+        let upload = matches!(endpoint, Endpoint::MediaAppend | Endpoint::MediaUpload);
         let timeout = if upload {
             self.config.upload_timeout
         } else {

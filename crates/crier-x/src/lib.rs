@@ -1,4 +1,5 @@
-//! X over HTTP: tokens, media, posts, limits from headers, errors. No table, no retry loop, no sleep.
+//! X over HTTP: tokens, media, posts, limits from headers, errors. No table, no retry loop, no sleep. And what rows want
+//! fetched from elsewhere.
 //!
 //! One method of [`XClient`] is one request. It ends as a [`Reply`], or as a [`CallFault`](crier_core::answer::CallFault)
 //! that says whether the request certainly never left, was refused, or may have been carried out.
@@ -16,6 +17,7 @@ mod client;
 mod config;
 mod consent;
 mod faults;
+mod fetch;
 mod handshake;
 mod headers;
 mod media;
@@ -30,9 +32,11 @@ pub use auth::{AppCredentials, Auth, Chance, ConsumerCredentials, SystemChance};
 pub use client::XClient;
 pub use config::{ConfigError, MediaEncoding, XConfig};
 pub use consent::{ConsentRequest, Pkce};
+pub use fetch::{FetchOptions, Fetched, Fetcher};
 pub use handshake::{OUT_OF_BAND, RequestToken, UserTokens};
 pub use media::{
-    MediaState, NewMedia, NewSubtitles, Processing, ProcessingError, ProcessingState, UploadSession,
+    MediaState, NewMedia, NewSubtitles, Processing, ProcessingError, ProcessingState,
+    UploadSession, WholeMedia,
 };
 pub use oauth1::{Signing, percent_encode};
 pub use posts::{Me, PostId, PostPage, SeenPost};

@@ -1,7 +1,7 @@
-//! Media: initialize, append, finalize, status, alt text, subtitles.
+//! Media: one shot, initialize, append, finalize, status, alt text, subtitles.
 //!
-//! **Invariant:** one call carries one segment, shared and not copied where the encoding allows it; a file is never
-//! held here.
+//! **Invariant:** one call carries one segment, or one small file, shared and not copied where the encoding allows it;
+//! nothing is held here after the call.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -29,6 +29,15 @@ pub struct NewMedia {
     pub total_bytes: u64,
     /// X's `shared`; `false` is not sent.
     pub shared: bool,
+    /// Ids of other accounts that may use it; up to 100.
+    pub additional_owners: Vec<String>,
+}
+
+/// A file that is uploaded in one call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WholeMedia {
+    /// Such as `tweet_image`.
+    pub media_category: String,
     /// Ids of other accounts that may use it; up to 100.
     pub additional_owners: Vec<String>,
 }
@@ -106,6 +115,46 @@ pub struct NewSubtitles {
 }
 
 impl XClient {
+    /// Uploads a whole file in one call, the older way that X documents for pictures. The category is in the body: X does
+    /// not see it elsewhere since May 2025. Neither `media_type` nor `shared` is known here any more.
+    pub async fn media_upload(
+        &self,
+        auth: &Auth,
+        media: &WholeMedia,
+        file: Bytes,
+    ) -> Result<Reply<MediaState>, CallFault> {
+        let endpoint = Endpoint::MediaUpload;
+        let mut fields = vec![("media_category", media.media_category.clone())];
+        if !media.additional_owners.is_empty() {
+            // Here a list of ids is one text (specification 2.167).
+            fields.push(("additional_owners", media.additional_owners.join(",")));
+        }
+        let payload = match self.config().media_encoding {
+            MediaEncoding::Multipart => {
+                let form = fields
+                    .into_iter()
+                    .fold(Form::new(), |form, (name, value)| form.text(name, value));
+                Payload::Multipart(form.part("media", part(endpoint, "media", file)?))
+            }
+            MediaEncoding::Json => {
+                let mut body = json!({"media": STANDARD.encode(&file)});
+                for (name, value) in fields {
+                    body[name] = json!(value);
+                }
+                Payload::Json(body)
+            }
+        };
+        let call = Call {
+            endpoint,
+            path: &["2", "media", "upload"],
+            query: &[],
+            bearer: Bearer::Account(auth),
+            payload,
+            body_secrets: Vec::new(),
+        };
+        self.call(call).await?.read("`data.id`", media_state)
+    }
+
     /// Begins an upload.
     pub async fn media_initialize(
         &self,
@@ -147,7 +196,8 @@ impl XClient {
         check_id(endpoint, media_id)?;
         let payload = match self.config().media_encoding {
             MediaEncoding::Multipart => {
-                Payload::Multipart(multipart(endpoint, segment_index, segment)?)
+                let form = Form::new().text("segment_index", segment_index.to_string());
+                Payload::Multipart(form.part("media", part(endpoint, "segment", segment)?))
             }
             MediaEncoding::Json => Payload::Json(
                 json!({"media": STANDARD.encode(&segment), "segment_index": segment_index}),
@@ -263,15 +313,12 @@ impl XClient {
     }
 }
 
-fn multipart(endpoint: Endpoint, segment_index: u16, segment: Bytes) -> Result<Form, CallFault> {
-    // A body made of `Bytes` knows its length, so the request is not chunked.
-    let part = Part::stream(Body::from(segment))
-        .file_name("segment")
+/// A part of raw bytes. A body made of `Bytes` knows its length, so the request is not chunked.
+fn part(endpoint: Endpoint, name: &'static str, bytes: Bytes) -> Result<Part, CallFault> {
+    Part::stream(Body::from(bytes))
+        .file_name(name)
         .mime_str("application/octet-stream")
-        .map_err(|error| faults::from_transport(endpoint, error))?;
-    Ok(Form::new()
-        .text("segment_index", segment_index.to_string())
-        .part("media", part))
+        .map_err(|error| faults::from_transport(endpoint, error))
 }
 
 fn media_state(value: &Value) -> Option<MediaState> {

@@ -14,7 +14,12 @@ use crate::probe::Folder;
 pub(crate) fn faults(config: &Config, draft: &CheckDraft) -> Vec<Fault> {
     let folder = Folder(config.media.root.clone());
     let probe: &dyn MediaProbe = &folder;
-    let mut faults = crier_scheduler::look(draft, Some(probe), config.scheduler.self_serve);
+    let mut faults = crier_scheduler::look(
+        draft,
+        Some(probe),
+        &config.media.url_rules(),
+        config.scheduler.self_serve,
+    );
     faults.sort_by_key(|fault| !fault.permanent);
     faults
 }

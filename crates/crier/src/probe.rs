@@ -13,7 +13,11 @@ pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl MediaProbe for Folder {
     fn probe(&self, path: &str) -> Result<ProbedFile, Fault> {
-        let (kind, bytes) = crier_worker::look_at_file(&self.0, path)?;
-        Ok(ProbedFile { kind, bytes })
+        let seen = crier_worker::look_at_file(&self.0, path)?;
+        Ok(ProbedFile {
+            kind: seen.kind,
+            bytes: seen.bytes,
+            measure: seen.measure,
+        })
     }
 }

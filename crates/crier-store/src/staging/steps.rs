@@ -60,6 +60,18 @@ impl Store {
         one(upload, saved.rows_affected())
     }
 
+    /// X takes segments of this size of the account, and found larger ones too large. The next uploads begin so.
+    pub async fn note_segment_bytes(&self, account: i64, bytes: i32) -> Result<(), StoreError> {
+        sqlx::query(
+            "-- note_segment_bytes\nupdate crier.accounts set segment_bytes = $2, segment_noted_at = crier.now() where id = $1",
+        )
+        .bind(account)
+        .bind(bytes)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
     /// X has acknowledged every segment below `done` of this session. Renews the lease, and answers until when a limit
     /// that any worker saw forbids the next one.
     pub async fn segment_done(

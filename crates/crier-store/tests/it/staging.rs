@@ -1,5 +1,6 @@
 //! Staging: files of jobs as a queue of their own, under leases, and the moment at which a job may go out.
 
+mod lent;
 mod plans;
 
 use std::time::Duration;

@@ -191,10 +191,10 @@ impl Staging {
         }
     }
 
-    /// Sends segments in the other form from now on, once; false if that was done before or is no help here.
+    /// Sends files in the other form from now on, once; false if that was done before or is no help here.
     fn switch_encoding(&mut self, endpoint: Endpoint) -> bool {
         let config = self.x.config();
-        if endpoint != Endpoint::MediaAppend
+        if !matches!(endpoint, Endpoint::MediaAppend | Endpoint::MediaUpload)
             || config.media_encoding != self.worker.x.config().media_encoding
         {
             return false;
@@ -211,7 +211,7 @@ impl Staging {
         };
         tracing::warn!(
             job = self.upload.job,
-            "X refused the form of a segment; sending it as {media_encoding:?}"
+            "X refused the form of an upload; sending it as {media_encoding:?}"
         );
         self.x = other;
         true

@@ -21,9 +21,6 @@ use crate::stage::stop::{Stop, failed};
 const MOST_SEGMENTS: u64 = 1000;
 /// Smaller ones are not tried: then it is not the size that X objects to.
 const LEAST_SEGMENT: u32 = 64 * 1024;
-/// How long X may process a file before it is uploaded anew. No limit is documented; a published client gives up after
-/// seven minutes (x-api.md 3.6).
-const MOST_PROCESSING: Duration = Duration::from_mins(15);
 /// Shortest and longest wait between two looks; X names its own in between.
 const LOOKS_S: (u64, u64) = (1, 60);
 /// Times that finalize is sent within one attempt.
@@ -33,6 +30,7 @@ const FINALIZES: u32 = 3;
 #[derive(Debug, Clone)]
 pub(super) struct Resumed {
     pub(super) media_id: String,
+    /// 0: the file is at X as a whole.
     pub(super) segment_bytes: u32,
     pub(super) done: u16,
     /// Finalize may have been sent.
@@ -51,11 +49,12 @@ impl Staging {
     ) -> Result<MediaState, Stop> {
         let least = u32::try_from(file.bytes.div_ceil(MOST_SEGMENTS)).unwrap_or(u32::MAX);
         let own = self.worker.options.segment_bytes.max(LEAST_SEGMENT);
-        let known = self
-            .upload
-            .segment_bytes
-            .and_then(|b| u32::try_from(b).ok());
-        let mut segment_bytes = known.map_or(own, |known| known.min(own)).max(least);
+        // What X found too large of this file, or lately of this account, is not tried again.
+        let known = [self.upload.segment_bytes, self.upload.account_segment_bytes]
+            .into_iter()
+            .flatten()
+            .filter_map(|bytes| u32::try_from(bytes).ok().filter(|bytes| *bytes > 0));
+        let mut segment_bytes = known.fold(own, u32::min).max(least);
         let mut session = resumed;
         loop {
             let begun = match session.take() {
@@ -74,6 +73,11 @@ impl Staging {
                         return Err(self.give_up(Trouble::Fault(fault, verdict)).await);
                     }
                     segment_bytes = half;
+                    let account = self.upload.lease.account;
+                    let store = &self.worker.store;
+                    let kept = i32::try_from(half).unwrap_or(i32::MAX);
+                    store.note_segment_bytes(account, kept).await?;
+                    self.upload.account_segment_bytes = Some(kept);
                     continue;
                 }
                 Err(trouble) => return Err(self.give_up(trouble).await),
@@ -231,7 +235,11 @@ impl Staging {
     }
 
     /// Waits until X has processed the file, without taking a place from files that have bytes to send.
-    async fn processed(&mut self, media_id: &str, first: MediaState) -> Result<MediaState, Stop> {
+    pub(super) async fn processed(
+        &mut self,
+        media_id: &str,
+        first: MediaState,
+    ) -> Result<MediaState, Stop> {
         let begin = Instant::now();
         let mut life_s = first.expires_after_s;
         let mut state = first;
@@ -242,7 +250,7 @@ impl Staging {
             if processing.state == ProcessingState::Succeeded {
                 break;
             }
-            if begin.elapsed() >= MOST_PROCESSING {
+            if begin.elapsed() >= self.worker.options.processing {
                 return Err(self.stuck(begin.elapsed()).await);
             }
             self.place.give_back();

@@ -5,9 +5,10 @@
 use crier_core::answer::Endpoint;
 use crier_core::fault::Fault;
 use crier_core::media::{
-    MediaCategory, MediaItem, MediaKind, Subtitle, check_size, parse_media, sniff,
+    MediaCategory, MediaItem, MediaKind, Subtitle, check_measure, check_size, parse_media,
 };
-use crier_x::{NewMedia, NewSubtitles};
+use crier_core::tier::Tier;
+use crier_x::{MediaState, NewMedia, NewSubtitles};
 use serde_json::json;
 
 use crate::folder::MediaFile;
@@ -23,8 +24,8 @@ impl Staging {
     pub(super) async fn whole(&mut self) -> Result<Option<u64>, Stop> {
         let item = self.upload.item.clone();
         let item = item.and_then(|item| one_item(&item)).map_err(failed)?;
-        let file = self.open(item.path.as_deref()).await?;
-        let (category, kind) = match fitting(&item, &file) {
+        let file = self.file(&item).await?;
+        let (category, kind) = match fitting(&item, &file, self.upload.tier) {
             Ok(fitting) => fitting,
             Err(fault) => return Err(self.bad_file(fault).await),
         };
@@ -36,7 +37,20 @@ impl Staging {
             additional_owners: item.additional_owners.clone(),
         };
         let resumed = self.resumed(&file, category);
-        let state = self.send(&file, &media, resumed, true).await?;
+        if resumed.is_none()
+            && let Some(state) = self.lent(&item, &file, &media).await?
+        {
+            // Its owner has told X the rest.
+            return Ok(state.expires_after_s);
+        }
+        let state = match resumed {
+            Some(resumed) if resumed.segment_bytes == 0 => self.as_it_is(&resumed),
+            None => match self.one_shot(&file, category, &media).await? {
+                Some(state) => state,
+                None => self.send(&file, &media, None, true).await?,
+            },
+            resumed @ Some(_) => self.send(&file, &media, resumed, true).await?,
+        };
         let id = state.id;
         if let Some(alt_text) = item.alt_text.filter(|text| !text.is_empty()) {
             let told = self
@@ -53,21 +67,6 @@ impl Staging {
             self.subtitles(&id, category, subtitle).await?;
         }
         Ok(state.expires_after_s)
-    }
-
-    async fn open(&self, path: Option<&str>) -> Result<MediaFile, Stop> {
-        let Some(path) = path else {
-            return Err(failed(Fault::new(
-                "media_url_unsupported",
-                "media from a `url` cannot be fetched yet",
-                "this version of crier uploads files of the media folder only",
-                "put the file into the media folder and give its `path`",
-            )));
-        };
-        match MediaFile::open(&self.worker.options.media_root, path).await {
-            Ok(file) => Ok(file),
-            Err(fault) => Err(self.bad_file(fault).await),
-        }
     }
 
     /// The session to go on with: of this very file, for this category, and not at its end.
@@ -87,13 +86,23 @@ impl Staging {
         })
     }
 
+    /// A medium that was whole at X when an earlier worker stopped.
+    fn as_it_is(&self, resumed: &Resumed) -> MediaState {
+        let left = self.upload.expires_at.map(|end| end - self.upload.now);
+        MediaState {
+            id: resumed.media_id.clone(),
+            expires_after_s: left.and_then(|left| u64::try_from(left.num_seconds()).ok()),
+            processing: None,
+        }
+    }
+
     async fn subtitles(
         &mut self,
         video_id: &str,
         category: MediaCategory,
         subtitle: &Subtitle,
     ) -> Result<(), Stop> {
-        let file = self.open(Some(&subtitle.path)).await?;
+        let file = self.open(&subtitle.path).await?;
         if file.bytes == 0 || file.bytes > MOST_SUBTITLE_BYTES {
             let fault = Fault::new(
                 "subtitles_size",
@@ -162,8 +171,12 @@ fn one_item(item: &serde_json::Value) -> Result<MediaItem, Fault> {
 }
 
 /// What to upload it as, or what X would not take.
-fn fitting(item: &MediaItem, file: &MediaFile) -> Result<(MediaCategory, MediaKind), Fault> {
-    let path = item.path.as_deref().unwrap_or_default();
+fn fitting(
+    item: &MediaItem,
+    file: &MediaFile,
+    tier: Tier,
+) -> Result<(MediaCategory, MediaKind), Fault> {
+    let path = item.source();
     if file.bytes == 0 {
         // Somebody may be writing it at this moment.
         return Err(Fault::new(
@@ -175,7 +188,7 @@ fn fitting(item: &MediaItem, file: &MediaFile) -> Result<(MediaCategory, MediaKi
         .at_step("media")
         .passing());
     }
-    let kind = sniff(&file.head).ok_or_else(|| {
+    let kind = file.seen.kind.ok_or_else(|| {
         Fault::new(
             "media_kind",
             "a file is nothing that X takes",
@@ -210,5 +223,14 @@ fn fitting(item: &MediaItem, file: &MediaFile) -> Result<(MediaCategory, MediaKi
         ));
     }
     check_size(category, file.bytes)?;
-    Ok((category, kind))
+    // What X is not sure to object to, X decides.
+    let mut faults = check_measure(category, &file.seen.measure, tier);
+    faults.retain(|fault| fault.permanent);
+    match faults.into_iter().next() {
+        Some(fault) => Err(Fault {
+            detail: format!("`{path}`: {}", fault.detail),
+            ..fault
+        }),
+        None => Ok((category, kind)),
+    }
 }

@@ -1,9 +1,10 @@
 //! The exact form of the calls of media, and what is read from their success.
 
 use bytes::Bytes;
+use crier_core::answer::CallFault;
 use crier_x::{
     MediaEncoding, MediaState, NewMedia, NewSubtitles, Processing, ProcessingError,
-    ProcessingState, UploadSession,
+    ProcessingState, UploadSession, WholeMedia,
 };
 use serde_json::json;
 
@@ -191,4 +192,75 @@ async fn metadata_and_subtitles() {
         seen.json(),
         json!({"id": "11", "media_category": "TweetVideo", "subtitles": inner})
     );
+}
+
+#[tokio::test]
+async fn one_shot_as_multipart() {
+    // Unwrapped, as it was seen live.
+    let server = Server::ok(json!({"id": "11", "size": 3, "expires_after_secs": 86400,
+        "image": {"image_type": "image/png", "w": 1, "h": 1}}))
+    .await;
+    let mut media = WholeMedia {
+        media_category: "tweet_image".into(),
+        additional_owners: Vec::new(),
+    };
+    let file = Bytes::from_static(b"\x89\r\n");
+    let reply = server
+        .client()
+        .media_upload(&bearer(), &media, file.clone())
+        .await
+        .unwrap();
+    let expected = MediaState {
+        id: "11".into(),
+        expires_after_s: Some(86400),
+        processing: None,
+    };
+    assert_eq!(reply.value, expected);
+    let seen = server.only();
+    assert_eq!(seen.line, "POST /2/media/upload");
+    let kind = seen.header("content-type");
+    let boundary = kind.strip_prefix("multipart/form-data; boundary=").unwrap();
+    let mut body = format!(
+        "--{boundary}\r\nContent-Disposition: form-data; name=\"media_category\"\r\n\r\ntweet_image\r\n--{boundary}\r\n\
+         Content-Disposition: form-data; name=\"media\"; filename=\"media\"\r\n\
+         Content-Type: application/octet-stream\r\n\r\n"
+    )
+    .into_bytes();
+    body.extend_from_slice(&file);
+    body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+    assert_eq!(seen.body, body);
+
+    let server = Server::ok(json!({"data": {"id": "12"}})).await;
+    media.additional_owners = vec!["5".into(), "6".into()];
+    server
+        .client()
+        .media_upload(&bearer(), &media, file)
+        .await
+        .unwrap();
+    let body = server.only().body;
+    let owners = b"name=\"additional_owners\"\r\n\r\n5,6\r\n";
+    assert!(body.windows(owners.len()).any(|part| part == owners));
+}
+
+#[tokio::test]
+async fn one_shot_as_json() {
+    let server = Server::ok(json!({"data": {"id": "11"}})).await;
+    let there = client(server.address, MediaEncoding::Json);
+    let media = WholeMedia {
+        media_category: "tweet_image".into(),
+        additional_owners: vec!["5".into(), "6".into()],
+    };
+    there
+        .media_upload(&bearer(), &media, Bytes::from_static(b"\x00\xff"))
+        .await
+        .unwrap();
+    assert_eq!(
+        server.only().json(),
+        json!({"media": "AP8=", "media_category": "tweet_image", "additional_owners": "5,6"})
+    );
+    // A success without an id is none.
+    let server = Server::ok(json!({"data": {"size": 3}})).await;
+    let there = client(server.address, MediaEncoding::Json);
+    let fault = there.media_upload(&bearer(), &media, Bytes::new()).await;
+    assert!(matches!(fault, Err(CallFault::NoAnswer { .. })));
 }

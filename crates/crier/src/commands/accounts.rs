@@ -122,11 +122,7 @@ impl Accounts {
             }
             Self::Tier(SetTier { account, tier }) => {
                 let known = connect::account(&store, &account).await?;
-                let tier = if tier == Tier::Premium.as_str() {
-                    Tier::Premium
-                } else {
-                    Tier::Standard
-                };
+                let tier = Tier::from_word(&tier);
                 let limit = store.set_tier(known.id, tier).await?;
                 let (handle, tier) = (known.handle, tier.as_str());
                 if screen.json {

@@ -44,6 +44,12 @@ impl Config {
             "`media.uploads` and `media.segment_bytes` must be at least 1",
         )?;
         fault(
+            self.media.url_max_bytes == 0
+                || self.media.url_timeout_s == 0
+                || self.media.url_ports.is_empty(),
+            "`media.url_max_bytes` and `media.url_timeout_s` must be at least 1, and `media.url_ports` needs a port",
+        )?;
+        fault(
             self.worker.lease_s < self.x.timeout_s.saturating_add(10),
             "`worker.lease_s` must be at least 10 s more than `x.timeout_s`: a call must end before its lease does",
         )?;

@@ -100,11 +100,24 @@ pub(crate) struct X {
     pub(crate) timeout_s: u64,
     /// Longest time for one segment of an upload, in seconds.
     pub(crate) upload_timeout_s: u64,
-    /// How segments travel; X has refused multipart for days at a time.
+    /// How bytes of files travel; X has refused multipart for days at a time.
     pub(crate) media_encoding: MediaEncoding,
+    /// Whether pictures go in segments, as X recommends, or in one call. GIFs and videos always go in segments.
+    pub(crate) media_upload: MediaUpload,
 }
 
-/// How segments travel.
+/// How pictures are uploaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum MediaUpload {
+    /// In segments.
+    #[default]
+    Chunked,
+    /// In one call.
+    OneShot,
+}
+
+/// How bytes of files travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum MediaEncoding {
@@ -125,6 +138,7 @@ impl Default for X {
             timeout_s: 30,
             upload_timeout_s: 120,
             media_encoding: MediaEncoding::Multipart,
+            media_upload: MediaUpload::Chunked,
         }
     }
 }
@@ -201,10 +215,25 @@ pub(crate) struct Media {
     pub(crate) root: PathBuf,
     /// Files uploaded at once by this process.
     pub(crate) uploads: u16,
-    /// Bytes of a segment; after a 413 crier halves it by itself.
+    /// Bytes of a segment; after a 413 or 431 crier halves it by itself, and remembers that for a day.
     pub(crate) segment_bytes: u32,
+    /// How long X may process a video or GIF before it is uploaded anew, in seconds.
+    pub(crate) processing_timeout_s: u64,
     /// Files are uploaded so long before their post is due, in seconds; X keeps them for a day.
     pub(crate) lead_s: u64,
+    /// Folder on a disk with room for what is fetched from a `url`, until X has it; none is the system's temporary folder.
+    pub(crate) spool_dir: Option<PathBuf>,
+    /// Most bytes of a file that is fetched from a `url`; X's own limits hold too.
+    pub(crate) url_max_bytes: u64,
+    /// Longest time for fetching one file, in seconds.
+    pub(crate) url_timeout_s: u64,
+    /// Ports that a `url` may have.
+    pub(crate) url_ports: Vec<u16>,
+    /// Whether a `url` may be plain http.
+    pub(crate) url_allow_http: bool,
+    /// Whether a `url` may lead into the network of the machine: loopback, private, link-local addresses. Whoever may
+    /// insert rows could then have inner pages posted.
+    pub(crate) url_allow_private: bool,
 }
 
 impl Default for Media {
@@ -213,7 +242,34 @@ impl Default for Media {
             root: "media".into(),
             uploads: 4,
             segment_bytes: 1024 * 1024,
+            processing_timeout_s: 900,
             lead_s: 1_800,
+            spool_dir: None,
+            url_max_bytes: 512 * 1024 * 1024,
+            url_timeout_s: 600,
+            url_ports: vec![80, 443],
+            url_allow_http: false,
+            url_allow_private: false,
+        }
+    }
+}
+
+impl Media {
+    /// Which addresses may be fetched.
+    pub(crate) fn url_rules(&self) -> crier_core::media::UrlRules {
+        crier_core::media::UrlRules {
+            allow_http: self.url_allow_http,
+            allow_private: self.url_allow_private,
+            ports: self.url_ports.clone(),
+        }
+    }
+
+    fn fetch(&self) -> crier_x::FetchOptions {
+        crier_x::FetchOptions {
+            rules: self.url_rules(),
+            max_bytes: self.url_max_bytes,
+            timeout: Duration::from_secs(self.url_timeout_s),
+            ..crier_x::FetchOptions::default()
         }
     }
 }
@@ -258,7 +314,7 @@ impl Default for Worker {
 
 impl Worker {
     /// Settings of the pool.
-    pub(crate) fn options(&self, media: &Media) -> crier_worker::WorkerOptions {
+    pub(crate) fn options(&self, media: &Media, x: &X) -> crier_worker::WorkerOptions {
         crier_worker::WorkerOptions {
             concurrency: self.concurrency,
             lease: Duration::from_secs(self.lease_s),
@@ -268,7 +324,11 @@ impl Worker {
             look_waits: self.look_waits_s.map(Duration::from_secs),
             uploads: media.uploads,
             media_root: media.root.clone(),
+            spool_dir: media.spool_dir.clone().unwrap_or_else(std::env::temp_dir),
+            urls: media.fetch(),
+            one_shot: x.media_upload == MediaUpload::OneShot,
             segment_bytes: media.segment_bytes,
+            processing: Duration::from_secs(media.processing_timeout_s),
             lead: Duration::from_secs(media.lead_s),
             refresh_ahead: Duration::from_secs(self.refresh_ahead_s),
         }
@@ -335,6 +395,7 @@ impl Scheduler {
                     Arc::new(crate::probe::Folder(media.root.clone()));
                 probe
             }),
+            urls: media.url_rules(),
             housekeeping: crier_scheduler::Housekeeping {
                 retention_cron: self.retention_cron.clone(),
                 sweep_cron: self.sweep_cron.clone(),

@@ -25,12 +25,20 @@ fn the_environment_goes_before_the_file() {
             ("CRIER__LOG__JSON", "true"),
             ("CRIER__WORKER__LOOK_WAITS_S", "[1, 2, 3, 4]"),
             ("CRIER__X__TOKEN_BASE_URL", ""),
+            ("CRIER__X__MEDIA_UPLOAD", "one_shot"),
+            ("CRIER__MEDIA__URL_PORTS", "[8443]"),
+            ("CRIER__MEDIA__URL_ALLOW_PRIVATE", "true"),
+            ("CRIER__MEDIA__SPOOL_DIR", "/var/tmp/crier"),
             ("DATABASE_URL", "postgres://u:pw@h/d"),
         ]),
     )
     .unwrap();
     assert_eq!((config.worker.concurrency, config.worker.poll_ms), (7, 40));
     assert_eq!(config.worker.look_waits_s, [1, 2, 3, 4]);
+    let options = config.worker.options(&config.media, &config.x);
+    assert!(options.one_shot && options.urls.rules.allow_private);
+    assert_eq!(options.urls.rules.ports, [8443]);
+    assert_eq!(options.spool_dir, Path::new("/var/tmp/crier"));
     assert_eq!(config.log.filter, "true");
     assert!(config.log.json);
     assert!(
@@ -81,6 +89,12 @@ fn what_is_wrong_is_named() {
             &[("CRIER__EXPORTER__LISTEN", "here")],
             "exporter.listen",
         ),
+        (
+            "media: {url_ports: []}",
+            &[],
+            "`media.url_ports` needs a port",
+        ),
+        ("", &[("CRIER__X__MEDIA_UPLOAD", "twice")], "x.media_upload"),
         ("x: {base_url: nowhere}", &[], "`x.base_url` is `nowhere`"),
         (
             "database: {url: a, url_file: b}",

@@ -32,10 +32,16 @@ impl Files {
         self.start_with(stage, role, &[])
     }
 
-    /// The same with settings of its own.
-    pub(crate) fn start_with(&self, stage: &Stage, role: &str, settings: &[(&str, &str)]) -> Role {
-        let root = ("CRIER__MEDIA__ROOT", self.0.to_str().unwrap());
-        stage.start_with(role, &[settings, &[root]].concat())
+    /// A role with settings of its own beside the folder.
+    pub(crate) fn start_with(&self, stage: &Stage, role: &str, more: &[(&str, &str)]) -> Role {
+        let root = [("CRIER__MEDIA__ROOT", self.0.to_str().unwrap())];
+        stage.start_with(role, &[&root, more].concat())
+    }
+
+    /// Where a role may keep what it fetches.
+    pub(crate) fn spool(&self) -> String {
+        let path = self.0.join("spool");
+        path.to_str().unwrap().to_owned()
     }
 }
 
@@ -53,13 +59,42 @@ pub(crate) fn png(bytes: usize) -> Vec<u8> {
 
 /// Ten seconds of film by its index, and of that many bytes.
 pub(crate) fn mp4(bytes: usize) -> Vec<u8> {
+    film(bytes, 10_000, None)
+}
+
+/// A film of that many bytes and milliseconds, perhaps with a track of that frame.
+pub(crate) fn film(bytes: usize, length_ms: u32, frame: Option<(u32, u32)>) -> Vec<u8> {
     let mut header = vec![0; 12];
     header.extend(1_000_u32.to_be_bytes());
-    header.extend(10_000_u32.to_be_bytes());
-    let moov = boxed(b"moov", &boxed(b"mvhd", &header));
+    header.extend(length_ms.to_be_bytes());
+    let track = frame.map_or_else(Vec::new, |(width, height)| {
+        let mut header = vec![0; 84];
+        header[41] = 1;
+        header[76..80].copy_from_slice(&(width << 16).to_be_bytes());
+        header[80..84].copy_from_slice(&(height << 16).to_be_bytes());
+        let hdlr = boxed(b"hdlr", b"\0\0\0\0\0\0\0\0vide\0\0\0\0");
+        boxed(
+            b"trak",
+            &[boxed(b"tkhd", &header), boxed(b"mdia", &hdlr)].concat(),
+        )
+    });
+    let moov = boxed(b"moov", &[boxed(b"mvhd", &header), track].concat());
     let ftyp = boxed(b"ftyp", b"isom\0\0\0\0");
     let data = fill(Vec::new(), bytes - ftyp.len() - moov.len() - 8);
     [ftyp, boxed(b"mdat", &data), moov].concat()
+}
+
+/// A GIF of that frame with so many frames.
+pub(super) fn gif(width: u16, height: u16, frames: usize) -> Vec<u8> {
+    let mut file = b"GIF89a".to_vec();
+    file.extend(width.to_le_bytes());
+    file.extend(height.to_le_bytes());
+    file.extend([0x80, 0, 0, 0, 0, 0, 255, 255, 255]);
+    for _ in 0..frames {
+        file.extend(b"\x21\xf9\x04\0\x0a\0\0\0\x2c\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0");
+    }
+    file.push(b';');
+    file
 }
 
 fn boxed(kind: &[u8], content: &[u8]) -> Vec<u8> {
