@@ -108,6 +108,21 @@ begin
 end $$;
 comment on function crier.budget_opens(bigint) is 'Internal: when an app whose monthly budget is spent may go on; null if it may now.';
 
+-- Why its accounts wait, in the form of jobs.error; null while they need not.
+create function crier.budget_hold(app bigint) returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare opens timestamptz := crier.budget_opens(app); budget numeric; name text;
+begin
+  if opens is null then
+    return null;
+  end if;
+  select p.monthly_budget_usd, p.client_id into budget, name from crier.apps p where p.id = app;
+  return jsonb_build_object('code', 'budget_spent', 'title', 'the monthly budget of the app is spent',
+    'detail', format('the calls of app %s have cost as much as its budget of %s USD allows', name, trim_scale(budget)), 'step', 'claim',
+    'hint', format('nothing to do: it goes on at %s UTC; `crier accounts budget %s USD` raises the budget at once',
+                   to_char(opens at time zone 'UTC', 'YYYY-MM-DD HH24:MI'), name));
+end $$;
+
 create or replace function crier.lane_opens(lane bigint) returns timestamptz
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
@@ -123,7 +138,8 @@ begin
 end $$;
 comment on function crier.lane_opens(bigint) is 'Internal: from when an account may publish; infinity: not until a person, or X to a probe, has said so.';
 
-revoke all on function crier.probe_wait(integer), crier.plan_probe(), crier.spent_micro_usd(bigint), crier.budget_opens(bigint) from public;
+revoke all on function crier.probe_wait(integer), crier.plan_probe(), crier.spent_micro_usd(bigint), crier.budget_opens(bigint),
+  crier.budget_hold(bigint) from public;
 do $$
 begin
   if exists (select 1 from pg_roles where rolname = 'crier_reader') then

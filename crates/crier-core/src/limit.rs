@@ -101,7 +101,10 @@ mod tests {
         assert_eq!(period_end(now, "Daily"), Some(at("2027-01-01T00:00:00Z")));
         assert_eq!(period_end(now, "monthly"), Some(at("2027-01-01T00:00:00Z")));
         let leap = at("2028-02-01T00:00:00Z");
-        assert_eq!(period_end(leap, "Monthly"), Some(at("2028-03-01T00:00:00Z")));
+        assert_eq!(
+            period_end(leap, "Monthly"),
+            Some(at("2028-03-01T00:00:00Z"))
+        );
         assert_eq!(period_end(leap, "DAILY"), Some(at("2028-02-02T00:00:00Z")));
         assert_eq!(period_end(now, "Yearly"), None);
         assert_eq!(period_end(now, ""), None);

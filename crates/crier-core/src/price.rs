@@ -198,7 +198,10 @@ mod tests {
             assert_eq!(Priced::of_post(text, false), Priced::PostWithUrl, "{text}");
             assert_eq!(Priced::of_post(text, true), Priced::PostWithUrl, "{text}");
         }
-        assert_eq!(Priced::of_post("v1.2 at 3.4, mail a@b", false), Priced::Post);
+        assert_eq!(
+            Priced::of_post("v1.2 at 3.4, mail a@b", false),
+            Priced::Post
+        );
     }
 
     #[test]

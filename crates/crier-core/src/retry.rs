@@ -208,7 +208,10 @@ mod tests {
         assert_eq!(Pace::of(&unexplained), Pace::Slow);
         assert!(!is_exhausted(&unexplained, 1, 1, 8));
         assert!(is_exhausted(&unexplained, 2, 2, 8));
-        assert!(!is_exhausted(&unexplained, 4, 1, 8), "other faults do not use it up");
+        assert!(
+            !is_exhausted(&unexplained, 4, 1, 8),
+            "other faults do not use it up"
+        );
         assert!(is_exhausted(&unexplained, 1, 1, 1));
         let passing = verdict("x_unavailable", Action::Retry);
         assert!(!is_exhausted(&passing, 7, 7, 8));
@@ -240,7 +243,11 @@ mod tests {
 
     #[test]
     fn waits_for_a_limit_without_a_reset_grow_to_an_hour() {
-        let mins = |random| (0..9).map(|n| limit_wait(n, random).as_secs() / 60).collect::<Vec<_>>();
+        let mins = |random| {
+            (0..9)
+                .map(|n| limit_wait(n, random).as_secs() / 60)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(mins(0.0), [1, 1, 2, 4, 8, 16, 30, 30, 30]);
         assert_eq!(mins(1.0), [2, 2, 4, 8, 16, 32, 60, 60, 60]);
     }

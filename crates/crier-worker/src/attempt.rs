@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use crier_core::answer::{CallFault, Endpoint};
 use crier_core::limit::Window;
 use crier_core::options::{create_body, parse_options};
+use crier_core::price::{Charge, Priced};
 use crier_core::retry::{Pace, is_exhausted, next_attempt, not_before};
 use crier_core::verdict::{Action, Step, Verdict, judge};
 use crier_metrics::AttemptEnd;
@@ -215,6 +216,10 @@ impl Worker {
         let attempt = u32::try_from(job.attempts).unwrap_or(0) + 1;
         let refused =
             verdict.action == Action::RefreshToken && self.refused_before(job, &why).await?;
+        let alike = match verdict.action {
+            Action::RetrySlowly => self.store.retries(job.lease.subject, &why.code).await? + 1,
+            _ => attempt,
+        };
         Ok(match verdict.action {
             Action::Reconcile => Settlement::Unknown {
                 look_after: self.options.first_look,
@@ -232,35 +237,31 @@ impl Worker {
                     Settlement::Failed(why)
                 }
             }
-            Action::WaitForLimit => Settlement::Snoozed {
-                until: Some(self.later(attempt, now, fault, verdict)),
-                why,
-            },
-            Action::PauseAccount => {
-                let status = if verdict.code == "account_suspended" {
-                    "suspended"
-                } else {
-                    "needs_login"
-                };
-                self.store
-                    .pause_account(job.lease.account, status, &why.error)
+            Action::WaitForLimit => {
+                // Whatever was refused, nothing of the account goes out without it: the lane waits.
+                let until = self
+                    .limited(job.lease.account, Endpoint::CreatePost, fault, verdict)
                     .await?;
+                let until = Some(until);
+                Settlement::Snoozed { until, why }
+            }
+            Action::PauseAccount => {
+                self.pause_account(job.lease.account, &why.error).await?;
                 Settlement::Snoozed { until: None, why }
             }
             Action::PauseApp => {
-                self.store.pause_app(job.lease.account, &why.error).await?;
+                self.pause_app(job.lease.account, fault, &why.error).await?;
                 Settlement::Snoozed { until: None, why }
             }
             Action::RefreshToken if refused => {
-                self.store
-                    .pause_account(job.lease.account, "needs_login", &why.error)
-                    .await?;
+                self.pause_account(job.lease.account, &why.error).await?;
                 Settlement::Snoozed { until: None, why }
             }
             Action::Retry | Action::RetrySlowly | Action::RefreshToken => {
                 if is_exhausted(
                     &verdict,
                     attempt,
+                    alike,
                     u32::try_from(job.max_attempts).unwrap_or(1),
                 ) {
                     Settlement::Failed(why)
@@ -310,9 +311,7 @@ impl Worker {
                     "token",
                     "log in again: crier auth import",
                 );
-                self.store
-                    .pause_account(job.lease.account, "needs_login", &why.error)
-                    .await?;
+                self.pause_account(job.lease.account, &why.error).await?;
                 Ok(Settlement::Snoozed { until: None, why })
             }
             NoToken::Busy => {
@@ -343,15 +342,27 @@ impl Worker {
         windows: &[Window],
         settlement: &Settlement,
     ) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, StoreError> {
-        (|| self.store.settle(&job.lease, windows, settlement))
-            .retry(
-                ExponentialBuilder::default()
-                    .with_min_delay(Duration::from_millis(100))
-                    .with_max_delay(Duration::from_secs(2))
-                    .with_max_times(12),
-            )
-            .when(|error| matches!(error, StoreError::Database(_) | StoreError::Connect(_)))
-            .await
+        let charge = matches!(settlement, Settlement::Published { .. }).then(|| self.price(job));
+        (|| {
+            self.store
+                .settle_charged(&job.lease, windows, settlement, charge)
+        })
+        .retry(
+            ExponentialBuilder::default()
+                .with_min_delay(Duration::from_millis(100))
+                .with_max_delay(Duration::from_secs(2))
+                .with_max_times(12),
+        )
+        .when(|error| matches!(error, StoreError::Database(_) | StoreError::Connect(_)))
+        .await
+    }
+
+    /// What the create call of a job costs.
+    fn price(&self, job: &Claimed) -> Charge {
+        let named = job.options.as_ref().ok();
+        let others = named.is_some_and(|options| replies_to_others(options));
+        let kind = Priced::of_post(&job.text, others);
+        self.options.prices.charge(kind, 1)
     }
 
     async fn settle(&self, job: &Claimed, settlement: &Settlement, windows: &[Window]) {
@@ -400,6 +411,13 @@ impl Worker {
 fn end_word(end: AttemptEnd) -> &'static str {
     use crier_metrics::Label;
     end.as_str()
+}
+
+/// Whether the options name a post to reply to; those of one's own thread come by `after`.
+pub(crate) fn replies_to_others(options: &Value) -> bool {
+    options
+        .pointer("/reply/in_reply_to_tweet_id")
+        .is_some_and(|id| !id.is_null())
 }
 
 pub(crate) fn status(fault: &CallFault) -> Option<u16> {

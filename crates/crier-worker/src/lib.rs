@@ -5,7 +5,9 @@
 
 mod attempt;
 mod folder;
+mod hold;
 mod pool;
+mod probe;
 mod reconcile;
 mod stage;
 mod token;

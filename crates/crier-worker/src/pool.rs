@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crier_core::price::Prices;
 use crier_metrics::{Heartbeat, Metrics};
 use crier_store::{Store, WORKER_CHANNEL, WakeUps};
 use crier_x::XClient;
@@ -45,6 +46,8 @@ pub struct WorkerOptions {
     pub segment_bytes: u32,
     /// Media is uploaded this long before its job is due.
     pub lead: Duration,
+    /// What X charges.
+    pub prices: Prices,
 }
 
 impl Default for WorkerOptions {
@@ -61,6 +64,7 @@ impl Default for WorkerOptions {
             media_root: PathBuf::from("media"),
             segment_bytes: 1024 * 1024,
             lead: Duration::from_mins(30),
+            prices: Prices::default(),
         }
     }
 }
@@ -98,6 +102,7 @@ impl Worker {
             .worker_concurrency(u64::from(self.options.concurrency));
         running.spawn(self.clone().reconcile(stop.clone()));
         running.spawn(self.clone().stage(stop.clone()));
+        running.spawn(self.clone().probe(stop.clone()));
         let mut overdue = 0;
         while !stop.is_cancelled() {
             heartbeat.beat();

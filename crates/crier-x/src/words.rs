@@ -229,7 +229,10 @@ mod tests {
             r#"{"title":"UsageCapExceeded","detail":"Usage cap exceeded: Monthly product cap",
                 "type":"https://api.twitter.com/2/problems/usage-capped","period":"Monthly","scope":"Product","status":429}"#,
         );
-        assert_eq!((got.period.as_str(), got.scope.as_str()), ("Monthly", "Product"));
+        assert_eq!(
+            (got.period.as_str(), got.scope.as_str()),
+            ("Monthly", "Product")
+        );
         assert_eq!(got.problem, "usage-capped");
         assert_eq!(got.title, "UsageCapExceeded");
         assert_eq!(got.detail, "Usage cap exceeded: Monthly product cap");

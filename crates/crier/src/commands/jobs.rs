@@ -133,6 +133,13 @@ impl Jobs {
                     attempt,
                 )?;
                 if !screen.json {
+                    let waits = ["scheduled", "unknown"]
+                        .contains(&job["state"].as_str().unwrap_or_default());
+                    if let Some(account) = job["account_id"].as_i64().filter(|_| waits) {
+                        for hold in store.account_holds(account).await? {
+                            crate::screen::note(&format!("held back: {}", full(&hold)));
+                        }
+                    }
                     for (name, word) in [("error", "now"), ("warning", "warning")] {
                         let told = rows.last().and_then(|row| row.answer.as_ref());
                         if let Some(fault) = job

@@ -142,7 +142,7 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
             x: connect::x(config)?,
             metrics: metrics.clone(),
             id: Uuid::new_v4(),
-            options: config.worker.options(&config.media),
+            options: config.worker.options(&config.media, &config.prices),
             chance: rand::random::<f64>,
         };
         tasks.spawn(named(

@@ -65,7 +65,9 @@ fn account(row: &AccountRow, renewable: &Result<bool, String>, report: &mut Repo
         let hint = match row.status.as_str() {
             "needs_login" => "log in again and import the tokens with `crier auth import`",
             "paused" => "`crier accounts resume` lets it go on",
-            _ => "ask X, then `crier accounts resume`",
+            _ => {
+                "follow what X asks at x.com: crier goes on by itself, `crier accounts resume` at once"
+            }
         };
         report.add(
             &what,
@@ -79,7 +81,7 @@ fn account(row: &AccountRow, renewable: &Result<bool, String>, report: &mut Repo
             &what,
             Mark::Wrong,
             format!("its app is paused: {}", reason(row.app_reason.as_ref())),
-            "mend it in X's developer console, then `crier accounts resume`",
+            "mend it in X's developer console: crier goes on by itself, `crier accounts resume` at once",
         );
     }
     let has_oauth2 = row.token_expires_in_s.is_some();
@@ -147,6 +149,7 @@ mod tests {
             app: Some("app".into()),
             app_status: Some("active".into()),
             app_reason: None,
+            probe_at: None,
             scopes: ["tweet.read", "tweet.write", "users.read", "media.write"]
                 .map(str::to_owned)
                 .to_vec(),
