@@ -5,7 +5,9 @@
     reason = "a helper that fails is a test that fails"
 )]
 
+mod answers;
 mod media;
+mod money;
 mod scheduler;
 mod support;
 mod unknown;

@@ -1,6 +1,6 @@
 //! Files on their way to X: staged in pieces by processes that may die, whole or not at all, never left out.
 
-mod files;
+pub(crate) mod files;
 
 use std::time::Duration;
 

@@ -137,6 +137,12 @@ impl Stage {
         let made = self
             .sim("POST", "/_sim/accounts", &wanted.to_string())
             .await;
+        let said = self.import(&made).await;
+        assert_eq!(said[0]["account"], handle);
+    }
+
+    /// Imports accounts of the simulator, one or many, as a user would; answers what was said of each.
+    pub(crate) async fn import(&self, made: &Value) -> Vec<Value> {
         let mut import = self
             .command(&["auth", "import", "--json"])
             .stdin(Stdio::piped())
@@ -148,8 +154,29 @@ impl Stage {
         drop(input);
         let output = import.wait_with_output().await.unwrap();
         assert!(output.status.success());
-        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(said["account"], handle);
+        let said = String::from_utf8(output.stdout).unwrap();
+        said.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// What a command prints, which must be done.
+    pub(crate) async fn say(&self, words: &[&str]) -> String {
+        let output = self.command(words).output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let words_of_it = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words:?}: {words_of_it}");
+        format!("{said}{words_of_it}")
+    }
+
+    /// A page of a role's exporter.
+    pub(crate) async fn page(&self, address: &str, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: crier\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
     }
 
     pub(crate) async fn sql(&self, sql: &str) {

@@ -8,17 +8,22 @@ use sha2::{Digest, Sha256};
 use crate::support::{Role, Stage};
 
 /// A folder of files for one test.
-pub(super) struct Files(PathBuf);
+pub(crate) struct Files(PathBuf);
 
 impl Files {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let path = std::env::temp_dir().join(format!("crier-media-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
+    /// The folder, as a setting.
+    pub(crate) fn folder(&self) -> String {
+        self.0.to_str().unwrap().to_owned()
+    }
+
     /// Writes a file, and answers its SHA-256.
-    pub(super) fn put(&self, name: &str, content: &[u8]) -> String {
+    pub(crate) fn put(&self, name: &str, content: &[u8]) -> String {
         std::fs::write(self.0.join(name), content).unwrap();
         Sha256::digest(content)
             .iter()
@@ -28,7 +33,7 @@ impl Files {
             })
     }
 
-    pub(super) fn start(&self, stage: &Stage, role: &str) -> Role {
+    pub(crate) fn start(&self, stage: &Stage, role: &str) -> Role {
         stage.start_with(role, &[("CRIER__MEDIA__ROOT", self.0.to_str().unwrap())])
     }
 }
@@ -39,14 +44,14 @@ impl Drop for Files {
     }
 }
 
-pub(super) fn png(bytes: usize) -> Vec<u8> {
+pub(crate) fn png(bytes: usize) -> Vec<u8> {
     let mut file = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
     file.extend([0, 0, 2, 0x80, 0, 0, 1, 0xE0]);
     fill(file, bytes)
 }
 
 /// Ten seconds of film by its index, and of that many bytes.
-pub(super) fn mp4(bytes: usize) -> Vec<u8> {
+pub(crate) fn mp4(bytes: usize) -> Vec<u8> {
     let mut header = vec![0; 12];
     header.extend(1_000_u32.to_be_bytes());
     header.extend(10_000_u32.to_be_bytes());
