@@ -169,9 +169,19 @@ impl Stage {
         format!("{said}{words_of_it}")
     }
 
-    /// A page of a role's exporter.
+    /// A page of a role's exporter, as soon as it listens.
     pub(crate) async fn page(&self, address: &str, path: &str) -> String {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        let begin = Instant::now();
+        let mut stream = loop {
+            match TcpStream::connect(address).await {
+                Ok(stream) => break stream,
+                Err(error) => assert!(
+                    begin.elapsed() < Duration::from_secs(30),
+                    "{address}: {error}"
+                ),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
         let request = format!("GET {path} HTTP/1.1\r\nhost: crier\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
