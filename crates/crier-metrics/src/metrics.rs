@@ -371,11 +371,8 @@ fn gauge(count: u64) -> i64 {
 /// The same for money, which is kept in millionths and shown in dollars. Set anew each time, lest the rounding of sums add
 /// up; no scrape comes in between.
 fn raise_usd(counter: &Counter, micro_usd: u64) {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "exact up to nine billion dollars"
-    )]
-    let total = micro_usd as f64 / 1e6;
+    let part = |micro_usd: u64| f64::from(u32::try_from(micro_usd).unwrap_or(u32::MAX));
+    let total = part(micro_usd / 1_000_000) + part(micro_usd % 1_000_000) / 1e6;
     counter.reset();
     counter.inc_by(total);
 }

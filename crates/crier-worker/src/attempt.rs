@@ -216,9 +216,10 @@ impl Worker {
         let attempt = u32::try_from(job.attempts).unwrap_or(0) + 1;
         let refused =
             verdict.action == Action::RefreshToken && self.refused_before(job, &why).await?;
-        let alike = match verdict.action {
-            Action::RetrySlowly => self.store.retries(job.lease.subject, &why.code).await? + 1,
-            _ => attempt,
+        let alike = if verdict.action == Action::RetrySlowly {
+            self.store.retries(job.lease.subject, &why.code).await? + 1
+        } else {
+            attempt
         };
         Ok(match verdict.action {
             Action::Reconcile => Settlement::Unknown {
@@ -360,7 +361,7 @@ impl Worker {
     /// What the create call of a job costs.
     fn price(&self, job: &Claimed) -> Charge {
         let named = job.options.as_ref().ok();
-        let others = named.is_some_and(|options| replies_to_others(options));
+        let others = named.is_some_and(replies_to_others);
         let kind = Priced::of_post(&job.text, others);
         self.options.prices.charge(kind, 1)
     }

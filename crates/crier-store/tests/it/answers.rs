@@ -15,8 +15,8 @@ fn published(id: &str) -> Settlement {
     Settlement::Published { post_id: id.into() }
 }
 
-fn post() -> Option<Charge> {
-    Some(Prices::default().charge(Priced::Post, 1))
+fn post() -> Charge {
+    Prices::default().charge(Priced::Post, 1)
 }
 
 /// Three accounts of one app with a job each, the app paused.
@@ -244,18 +244,18 @@ async fn a_post_is_charged_in_the_commit_that_publishes_it_and_in_no_other() {
     let first = db.claim(Uuid::new_v4()).await.remove(0);
     let store = &db.store;
     store
-        .settle_charged(&first.lease, &[], &published("7"), post())
+        .settle_charged(&first.lease, &[], &published("7"), Some(post()))
         .await
         .unwrap();
     // Said again, by somebody whose lease is gone: not charged again.
     store
-        .settle_charged(&first.lease, &[], &published("7"), post())
+        .settle_charged(&first.lease, &[], &published("7"), Some(post()))
         .await
         .unwrap_err();
     let second = db.claim(Uuid::new_v4()).await.remove(0);
     // The post is another job's: nothing is written, and nothing charged.
     store
-        .settle_charged(&second.lease, &[], &published("7"), post())
+        .settle_charged(&second.lease, &[], &published("7"), Some(post()))
         .await
         .unwrap_err();
     store
@@ -311,7 +311,12 @@ async fn a_spent_budget_stops_its_app_until_the_month_turns_or_it_is_raised() {
     assert_eq!(claimed.len(), 2);
     for (number, job) in claimed.iter().enumerate() {
         store
-            .settle_charged(&job.lease, &[], &published(&number.to_string()), post())
+            .settle_charged(
+                &job.lease,
+                &[],
+                &published(&number.to_string()),
+                Some(post()),
+            )
             .await
             .unwrap();
     }
@@ -336,7 +341,7 @@ async fn a_spent_budget_stops_its_app_until_the_month_turns_or_it_is_raised() {
     let raised = db.claim(Uuid::new_v4()).await;
     assert_eq!(raised.len(), 1);
     store
-        .settle_charged(&raised[0].lease, &[], &published("9"), post())
+        .settle_charged(&raised[0].lease, &[], &published("9"), Some(post()))
         .await
         .unwrap();
     assert_eq!(db.claim(Uuid::new_v4()).await, []);
@@ -346,7 +351,7 @@ async fn a_spent_budget_stops_its_app_until_the_month_turns_or_it_is_raised() {
     let next = db.claim(Uuid::new_v4()).await;
     assert_eq!(next.len(), 1, "a new month");
     store
-        .settle_charged(&next[0].lease, &[], &published("10"), post())
+        .settle_charged(&next[0].lease, &[], &published("10"), Some(post()))
         .await
         .unwrap();
     let clean = db

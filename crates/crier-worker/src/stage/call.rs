@@ -175,16 +175,17 @@ impl Staging {
     /// What a success costs, and that a limit of which X did not say when it ends is over.
     async fn count(&self, endpoint: Endpoint) -> Result<(), Trouble> {
         let (worker, account) = (&self.worker, self.upload.lease.account);
+        // One write a segment is enough.
+        if endpoint == Endpoint::MediaAppend {
+            return Ok(());
+        }
         let mut passed = vec![endpoint.label()];
-        match endpoint {
-            // One write a segment is enough.
-            Endpoint::MediaAppend => return Ok(()),
-            Endpoint::MediaFinalize => passed.push(Endpoint::MediaAppend.label()),
-            Endpoint::MediaMetadata => {
-                let charge = worker.options.prices.charge(Priced::Metadata, 1);
-                worker.charge(account, charge).await;
-            }
-            _ => {}
+        if endpoint == Endpoint::MediaFinalize {
+            passed.push(Endpoint::MediaAppend.label());
+        }
+        if endpoint == Endpoint::MediaMetadata {
+            let charge = worker.options.prices.charge(Priced::Metadata, 1);
+            worker.charge(account, charge).await;
         }
         let noted = worker.store.limit_passed(account, &passed).await;
         noted.map_err(|error| Trouble::Stop(error.into()))

@@ -146,12 +146,13 @@ fn answers<'a>(rows: impl Iterator<Item = &'a Row>) -> String {
         } else {
             EVERY_STEP
         };
-        page.push_str(&format!(
+        let line = format!(
             "| {steps} | {when} | {} | `{}` | {} | {test} |\n",
             said.join("; "),
             row.verdict.code,
             does.as_str().unwrap_or_default().replace('_', " "),
-        ));
+        );
+        page.push_str(&line);
     }
     page
 }
