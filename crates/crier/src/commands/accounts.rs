@@ -315,12 +315,19 @@ fn lines(row: &AccountRow, windows: &[Value]) -> Vec<Vec<String>> {
                 word("class"),
                 word("length")
             ),
-            format!(
-                "{} of {} left until {}",
-                window["remaining"],
-                window["call_limit"],
-                word("resets_at")
-            ),
+            if word("length") == "unstated" {
+                format!(
+                    "closed until {}: X refuses and does not say until when",
+                    word("resets_at")
+                )
+            } else {
+                format!(
+                    "{} of {} left until {}",
+                    window["remaining"],
+                    window["call_limit"],
+                    word("resets_at")
+                )
+            },
         ]);
     }
     lines
