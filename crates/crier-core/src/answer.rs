@@ -117,6 +117,12 @@ pub struct Answer {
     pub codes: Vec<i64>,
     /// X's `reason` where it gives one, such as `client-not-enrolled`.
     pub reason: String,
+    /// X's `period` of a usage cap, such as `Monthly`; empty if it gave none.
+    #[serde(default)]
+    pub period: String,
+    /// Whom a usage cap counts, X's `scope`: `Account` (of the developer) or `Product`; empty if it gave none.
+    #[serde(default)]
+    pub scope: String,
     /// Every rate limit window that the headers named.
     pub windows: Vec<Window>,
     /// `Retry-After` in seconds, if X sent one.

@@ -8,6 +8,7 @@ pub mod limit;
 pub mod lint;
 pub mod media;
 pub mod options;
+pub mod price;
 pub mod reconcile;
 pub mod recurrence;
 pub mod retry;

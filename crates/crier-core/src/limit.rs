@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** the time to wait comes from X's own reset, never from a constant of ours.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Days, Months, NaiveTime, Utc};
 use serde::{Deserialize, Serialize};
 
 /// Whom a window counts.
@@ -77,9 +77,39 @@ pub fn blocked_until(windows: &[Window]) -> Option<DateTime<Utc>> {
         .max()
 }
 
+/// When the period of a usage cap ends, by UTC: X's `Daily` or `Monthly`, in any case. `None` for any other word.
+pub fn period_end(now: DateTime<Utc>, period: &str) -> Option<DateTime<Utc>> {
+    let today = now.date_naive();
+    let next = if period.eq_ignore_ascii_case("daily") {
+        today.checked_add_days(Days::new(1))?
+    } else if period.eq_ignore_ascii_case("monthly") {
+        today.with_day(1)?.checked_add_months(Months::new(1))?
+    } else {
+        return None;
+    };
+    Some(next.and_time(NaiveTime::MIN).and_utc())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_usage_cap_ends_with_its_period_by_utc() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let now = at("2026-12-31T23:59:59Z");
+        assert_eq!(period_end(now, "Daily"), Some(at("2027-01-01T00:00:00Z")));
+        assert_eq!(period_end(now, "monthly"), Some(at("2027-01-01T00:00:00Z")));
+        let leap = at("2028-02-01T00:00:00Z");
+        assert_eq!(
+            period_end(leap, "Monthly"),
+            Some(at("2028-03-01T00:00:00Z"))
+        );
+        assert_eq!(period_end(leap, "DAILY"), Some(at("2028-02-02T00:00:00Z")));
+        assert_eq!(period_end(now, "Yearly"), None);
+        assert_eq!(period_end(now, ""), None);
+        assert_eq!(period_end(DateTime::<Utc>::MAX_UTC, "Monthly"), None);
+    }
 
     fn window(remaining: i64, reset_s: i64) -> Window {
         Window {

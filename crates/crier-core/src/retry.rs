@@ -15,11 +15,10 @@ pub const NORMAL_BASE: Duration = Duration::from_secs(4);
 /// Longest ordinary wait. X's docs ask for exponential backoff on 5xx (`x-api/fundamentals/response-codes-and-errors`)
 /// and name no cap; a quarter of an hour is one rate limit window.
 pub const NORMAL_CAP: Duration = Duration::from_mins(15);
-/// Shortest wait, and ceiling of the first jitter, after a limit whose reset X did not state: the sample of X's docs
-/// waits at least 60 s (`x-api/fundamentals/rate-limits`).
+/// Shortest wait after a limit whose reset X did not state: the sample of X's docs waits at least 60 s (`x-api/fundamentals/rate-limits`).
 pub const LIMIT_BASE: Duration = Duration::from_mins(1);
-/// Longest jitter after a limit without a stated reset.
-pub const LIMIT_CAP: Duration = Duration::from_mins(30);
+/// Longest wait after a limit without a stated reset.
+pub const LIMIT_CAP: Duration = Duration::from_hours(1);
 /// Shortest wait, and ceiling of the first jitter, after a refusal that X does not explain: whoever hammers at a 403
 /// looks like a robot to X's spam filter.
 pub const SLOW_BASE: Duration = Duration::from_mins(10);
@@ -82,15 +81,10 @@ impl Pace {
     }
 }
 
-/// Whether no attempt is left after `attempts` made. `max_attempts` is the job's own; an unexplained refusal is worth
-/// [`SLOW_ATTEMPTS`] at most.
-pub fn is_exhausted(verdict: &Verdict, attempts: u32, max_attempts: u32) -> bool {
-    let most = if verdict.action == Action::RetrySlowly {
-        max_attempts.min(SLOW_ATTEMPTS)
-    } else {
-        max_attempts
-    };
-    attempts >= most
+/// Whether no attempt is left after `attempts` made, `alike` of which ended with this very code. `max_attempts` is the
+/// job's own; an unexplained refusal is worth [`SLOW_ATTEMPTS`] at most, whatever else befell the job before.
+pub fn is_exhausted(verdict: &Verdict, attempts: u32, alike: u32, max_attempts: u32) -> bool {
+    attempts >= max_attempts || (verdict.action == Action::RetrySlowly && alike >= SLOW_ATTEMPTS)
 }
 
 /// The wait before the repeat that follows attempt `attempt` (1 is the first; 0 counts as 1): anywhere from nothing to
@@ -105,6 +99,14 @@ pub fn backoff(attempt: u32, base: Duration, cap: Duration, unit_random: f64) ->
     share(ceiling, unit_random)
 }
 
+/// The wait after the `refusals`-th refusal in a row (1 is the first; 0 counts as 1) for a limit of which X does not say
+/// when it ends: from [`LIMIT_BASE`] doubled with each refusal to twice that, at most [`LIMIT_CAP`]. Never short: each
+/// refusal in vain brings X's own patience nearer to its end.
+pub fn limit_wait(refusals: u32, unit_random: f64) -> Duration {
+    let whole = backoff(refusals, LIMIT_BASE * 2, LIMIT_CAP, 1.0);
+    whole / 2 + share(whole / 2, unit_random)
+}
+
 /// That share of a duration.
 fn share(whole: Duration, unit_random: f64) -> Duration {
     let unit = if unit_random.is_nan() {
@@ -115,7 +117,8 @@ fn share(whole: Duration, unit_random: f64) -> Duration {
     Duration::try_from_secs_f64(whole.as_secs_f64() * unit).map_or(whole, |part| part.min(whole))
 }
 
-/// When to try again after attempt `attempt` (1 is the first) ended at `now`.
+/// When to try again after attempt `attempt` (1 is the first) ended at `now`; after a limit, after the refusal of that
+/// number in a row.
 ///
 /// `blocked_until` is X's own word ([`not_before`], or a window that another worker saw); the result is never before
 /// it, and where it is what counts, work is spread over [`RESET_SPREAD`] after it instead of backing off from it.
@@ -133,10 +136,14 @@ pub fn next_attempt(
         }
         (reset, Pace::Normal | Pace::Limit | Pace::Slow) => {
             let (base, cap) = pace.jitter();
-            let own = after(
-                after(now, pace.floor()),
-                backoff(attempt, base, cap, unit_random),
-            );
+            let own = if pace == Pace::Limit {
+                after(now, limit_wait(attempt, unit_random))
+            } else {
+                after(
+                    after(now, pace.floor()),
+                    backoff(attempt, base, cap, unit_random),
+                )
+            };
             match reset {
                 Some(reset) if own < after(reset, RESET_MARGIN) => {
                     after(after(reset, RESET_MARGIN), share(RESET_SPREAD, unit_random))
@@ -199,12 +206,16 @@ mod tests {
     fn an_unexplained_refusal_is_worth_one_slow_repeat() {
         let unexplained = verdict("forbidden", Action::RetrySlowly);
         assert_eq!(Pace::of(&unexplained), Pace::Slow);
-        assert!(!is_exhausted(&unexplained, 1, 8));
-        assert!(is_exhausted(&unexplained, 2, 8));
-        assert!(is_exhausted(&unexplained, 1, 1));
+        assert!(!is_exhausted(&unexplained, 1, 1, 8));
+        assert!(is_exhausted(&unexplained, 2, 2, 8));
+        assert!(
+            !is_exhausted(&unexplained, 4, 1, 8),
+            "other faults do not use it up"
+        );
+        assert!(is_exhausted(&unexplained, 1, 1, 1));
         let passing = verdict("x_unavailable", Action::Retry);
-        assert!(!is_exhausted(&passing, 7, 8));
-        assert!(is_exhausted(&passing, 8, 8));
+        assert!(!is_exhausted(&passing, 7, 7, 8));
+        assert!(is_exhausted(&passing, 8, 1, 8));
     }
 
     #[test]
@@ -228,6 +239,17 @@ mod tests {
     #[test]
     fn a_limit_without_a_reset_waits_a_minute_at_least() {
         assert_eq!(next_attempt(1, at(0), None, Pace::Limit, 0.0), at(60));
+    }
+
+    #[test]
+    fn waits_for_a_limit_without_a_reset_grow_to_an_hour() {
+        let mins = |random| {
+            (0..9)
+                .map(|n| limit_wait(n, random).as_secs() / 60)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(mins(0.0), [1, 1, 2, 4, 8, 16, 30, 30, 30]);
+        assert_eq!(mins(1.0), [2, 2, 4, 8, 16, 32, 60, 60, 60]);
     }
 
     #[test]

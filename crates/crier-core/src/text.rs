@@ -117,6 +117,12 @@ fn is_regional(c: char) -> bool {
     matches!(c, '\u{1f1e6}'..='\u{1f1ff}')
 }
 
+/// Whether X would make a link of some part of a text.
+pub fn has_link(text: &str) -> bool {
+    let text: String = text.nfc().collect();
+    !links(&text).is_empty()
+}
+
 /// A text that X shows, made comparable: entities decoded, NFC, invisible characters dropped, each link (t.co or
 /// another) one fixed mark, white space folded to single spaces, ends trimmed.
 pub fn normalise_for_match(text: &str) -> String {

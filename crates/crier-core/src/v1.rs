@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::answer::Endpoint;
 use crate::fault::Fault;
 use crate::media::{MOST_IMAGE_BYTES, MOST_ITEMS};
 use crate::options::PostOptions;
@@ -37,6 +38,14 @@ impl Publisher {
         match self {
             Self::V2 => "v2",
             Self::V1UpdateWithMedia => "v1_update_with_media",
+        }
+    }
+
+    /// The call that creates a post.
+    pub const fn endpoint(self) -> Endpoint {
+        match self {
+            Self::V2 => Endpoint::CreatePost,
+            Self::V1UpdateWithMedia => Endpoint::UpdateWithMedia,
         }
     }
 }

@@ -168,6 +168,11 @@ pub fn judge(step: Step, fault: &CallFault) -> Verdict {
     first_row(step, fault).map_or(table::UNFORESEEN, |(_, row)| row.verdict)
 }
 
+/// Place in [`rows`] of the row that counts, for tests and tables; none for what no row foresees.
+pub fn row_of(step: Step, fault: &CallFault) -> Option<usize> {
+    first_row(step, fault).map(|(place, _)| place)
+}
+
 /// The row that counts, and its place.
 fn first_row(step: Step, fault: &CallFault) -> Option<(usize, &'static Row)> {
     let said = match fault {

@@ -69,6 +69,73 @@ fn every_field_of_the_specification_goes_into_the_request_as_it_came() {
     );
 }
 
+/// A value that X takes for a field, by its path; a word where the field takes words.
+fn value_of(path: &str, word: Option<&str>) -> Value {
+    if let Some(word) = word {
+        return json!(word);
+    }
+    let name = path.rsplit('.').next().unwrap_or(path);
+    match name {
+        "options" => json!(["yes", "no"]),
+        "duration_minutes" => json!(10_080),
+        "tagged_user_ids" | "exclude_reply_user_ids" => json!(["1", "9223372036854775807"]),
+        "reply_settings" => json!("verified"),
+        "embeddable"
+        | "auto_populate_reply_metadata"
+        | "for_super_followers_only"
+        | "made_with_ai"
+        | "nullcast"
+        | "paid_partnership"
+        | "share_with_followers" => json!(true),
+        "url" => json!("https://example.com"),
+        _ => json!("1346889436626259968"),
+    }
+}
+
+/// What must stand beside a field, by X's specification.
+fn beside(path: &str) -> Value {
+    let root = path.split('.').next().unwrap_or(path);
+    match root {
+        "poll" => json!({"poll": {"options": ["yes", "no"], "duration_minutes": 5}}),
+        "reply" => json!({"reply": {"in_reply_to_tweet_id": "1"}}),
+        "edit_options" => json!({"edit_options": {"previous_post_id": "1"}}),
+        "geo" => json!({"geo": {"place_id": "1"}}),
+        _ => json!({}),
+    }
+}
+
+fn put(into: &mut Value, path: &str, value: Value) {
+    match path.split_once('.') {
+        Some((name, rest)) => put(&mut into[name], rest, value),
+        None => into[path] = value,
+    }
+}
+
+#[test]
+fn every_field_and_word_of_the_specification_is_taken() {
+    let mut taken = 0;
+    for line in include_str!("x_fields.txt").lines() {
+        let Some(line) = line.strip_prefix("POST /2/tweets\t") else {
+            continue;
+        };
+        let (path, word) = line
+            .split_once('\t')
+            .map_or((line, None), |(path, word)| (path, Some(word)));
+        // Columns of the row; and objects, which are there with each of their members.
+        let is_object = include_str!("x_fields.txt").contains(&format!("POST /2/tweets\t{path}."));
+        if is_object || ["text", "media.media_ids"].contains(&path) {
+            continue;
+        }
+        let mut options = beside(path);
+        put(&mut options, path, value_of(path, word));
+        let body = create_body("hi", &parse(&options), &[], None);
+        options["text"] = json!("hi");
+        assert_eq!(body, options, "{line}");
+        taken += 1;
+    }
+    assert!(taken > 30, "{taken}");
+}
+
 #[test]
 fn what_only_v1_takes_never_reaches_v2() {
     let options = parse(&json!({"v1": {"possibly_sensitive": true, "lat": 1.5, "long": 2}}));

@@ -4,6 +4,7 @@
 //! scrape on and a dashboard never mistakes "none yet" for "no data".
 
 use crier_core::answer::Endpoint;
+use crier_core::price::Priced;
 
 /// A closed set of label values.
 pub trait Label: Copy + Eq + Send + Sync + 'static {
@@ -27,6 +28,14 @@ impl Label for Endpoint {
 
     fn as_str(self) -> &'static str {
         self.label()
+    }
+}
+
+impl Label for Priced {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn as_str(self) -> &'static str {
+        self.as_str()
     }
 }
 
@@ -170,6 +179,16 @@ labels! {
         Paused = "paused",
         /// X suspended or locked it.
         Suspended = "suspended",
+    }
+
+    /// Whether crier may publish through a developer app.
+    pub AppStatus {
+        /// It may.
+        Active = "active",
+        /// X's answers stopped it: no money, not enrolled, suspended, a wrong secret.
+        Paused = "paused",
+        /// Its monthly budget is spent.
+        BudgetSpent = "budget_spent",
     }
 
     /// What a connection of the pool is doing.

@@ -19,8 +19,8 @@ mod table;
 pub use gather::{BoxFuture, Gather, Missing, Ready, SourceError};
 pub use health::{Health, Heartbeat, Stalled};
 pub use labels::{
-    AccountStatus, AttemptEnd, CheckEnd, JobEnd, Label, LeasePhase, OpenState, RefreshEnd, SlotEnd,
-    UnknownEnd, UploadEnd,
+    AccountStatus, AppStatus, AttemptEnd, CheckEnd, JobEnd, Label, LeasePhase, OpenState,
+    RefreshEnd, SlotEnd, UnknownEnd, UploadEnd,
 };
 pub use metrics::{Busy, Metrics};
 pub use reading::{Counts, LimitReading, Reading};

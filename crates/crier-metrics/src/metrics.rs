@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crier_core::answer::Endpoint;
-use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
+use crier_core::price::Priced;
+use prometheus::{Counter, IntCounter, IntGauge, Registry, TextEncoder};
 
 use crate::labels::{
-    AccountStatus, AttemptEnd, CheckEnd, JobEnd, Label, LeasePhase, OpenState, PoolState,
-    RefreshEnd, SlotEnd, UnknownEnd, UploadEnd,
+    AccountStatus, AppStatus, AttemptEnd, CheckEnd, JobEnd, Label, LeasePhase, OpenState,
+    PoolState, RefreshEnd, SlotEnd, UnknownEnd, UploadEnd,
 };
 use crate::reading::{LimitReading, Reading};
 use crate::table::{SPECS, Source, Table};
@@ -264,6 +265,15 @@ impl Metrics {
                 .at(*status)
                 .set(gauge(reading.accounts.get(*status)));
         }
+        for status in AppStatus::ALL {
+            table.apps.at(*status).set(gauge(reading.apps.get(*status)));
+        }
+        for kind in Priced::ALL {
+            raise_usd(
+                table.cost_usd_total.at(kind),
+                reading.costs_micro_usd.get(kind),
+            );
+        }
         table.due_unpublished.set(gauge(reading.due_unpublished));
         table
             .oldest_due_age_seconds
@@ -356,6 +366,15 @@ fn from_database(name: &str) -> bool {
 
 fn gauge(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// The same for money, which is kept in millionths and shown in dollars. Set anew each time, lest the rounding of sums add
+/// up; no scrape comes in between.
+fn raise_usd(counter: &Counter, micro_usd: u64) {
+    let part = |micro_usd: u64| f64::from(u32::try_from(micro_usd).unwrap_or(u32::MAX));
+    let total = part(micro_usd / 1_000_000) + part(micro_usd % 1_000_000) / 1e6;
+    counter.reset();
+    counter.inc_by(total);
 }
 
 /// Brings a counter to a total kept elsewhere. A total that fell (a restored database) is shown as a reset, which

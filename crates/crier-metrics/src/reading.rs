@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use crier_core::answer::Endpoint;
 use crier_core::limit::{LimitClass, WindowLength};
+use crier_core::price::Priced;
 
-use crate::labels::{AccountStatus, JobEnd, LeasePhase, OpenState};
+use crate::labels::{AccountStatus, AppStatus, JobEnd, LeasePhase, OpenState};
 
 /// A number for each value of a closed set; what was never added is 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +83,10 @@ pub struct Reading {
     pub leases_held: Counts<LeasePhase>,
     /// Accounts.
     pub accounts: Counts<AccountStatus>,
+    /// Developer apps.
+    pub apps: Counts<AppStatus>,
+    /// What calls to X have cost since the installation began, in millionths of a US dollar, from the kept sums.
+    pub costs_micro_usd: Counts<Priced>,
     /// Inserted rows that are not in a lane yet.
     pub signals_backlog: u64,
     /// Seconds until the first token of an active account expires, negative once it has; none without accounts.

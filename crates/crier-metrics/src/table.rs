@@ -9,14 +9,15 @@
 use std::fmt::Write as _;
 
 use crier_core::answer::Endpoint;
+use crier_core::price::Priced;
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry,
+    Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter,
+    IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 use crate::labels::{
-    AccountStatus, CheckEnd, JobEnd, Label, LeasePhase, OpenState, PoolState, RefreshEnd, SlotEnd,
-    UnknownEnd, UploadEnd,
+    AccountStatus, AppStatus, CheckEnd, JobEnd, Label, LeasePhase, OpenState, PoolState,
+    RefreshEnd, SlotEnd, UnknownEnd, UploadEnd,
 };
 
 /// Where the value of a metric comes from.
@@ -124,6 +125,7 @@ macro_rules! declare {
 
 declare! {
     IntCounter, IntCounterVec, "counter", opts;
+    Counter, CounterVec, "counter", opts;
     IntGauge, IntGaugeVec, "gauge", opts;
     Gauge, GaugeVec, "gauge", opts;
     Histogram, HistogramVec, "histogram", histogram_opts;
@@ -221,6 +223,10 @@ table! {
     token_refreshes_total: By<IntCounter, RefreshEnd> = Process ["result"];
     /// Accounts, by whether crier may publish for them.
     accounts: By<IntGauge, AccountStatus> = Database ["status"];
+    /// Developer apps, by whether crier may publish through them.
+    apps: By<IntGauge, AppStatus> = Database ["status"];
+    /// What calls to X have cost, by kind of call and by the prices that crier is configured with.
+    cost_usd_total: By<Counter, Priced> = Database ["kind"];
 
     /// Leases taken back from workers that went silent, by what they were doing.
     leases_expired_total: By<IntCounter, LeasePhase> = Process ["phase"];
@@ -359,6 +365,7 @@ mod tests {
             "code",
             "endpoint",
             "how",
+            "kind",
             "operation",
             "outcome",
             "phase",

@@ -42,6 +42,21 @@ impl Store {
         .await?)
     }
 
+    /// How many attempts of a job, since it last failed, were put off for this code at the cost of an attempt.
+    pub async fn retries(&self, job: i64, code: &str) -> Result<u32, StoreError> {
+        let count: i64 = sqlx::query_scalar(
+            "-- retries
+            select count(*) from crier.attempts a
+             where a.job_id = $1 and a.outcome = 'retry' and a.code = $2
+               and a.id > coalesce((select max(b.id) from crier.attempts b where b.job_id = $1 and b.outcome = 'failed'), 0)",
+        )
+        .bind(job)
+        .bind(code)
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
     /// How many of a job's latest publishing attempts, in a row, were put off for this code at the cost of an attempt.
     pub async fn latest_retries(&self, job: i64, code: &str) -> Result<u32, StoreError> {
         let count: i64 = sqlx::query_scalar(

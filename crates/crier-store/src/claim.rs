@@ -124,6 +124,15 @@ impl Store {
         .bind(micros(ttl))
         .fetch_all(&mut *tx)
         .await?;
+        let busy: Vec<i64> = rows.iter().map(|row| row.1).collect();
+        let idle: Vec<i64> = lanes
+            .iter()
+            .copied()
+            .filter(|lane| !busy.contains(lane))
+            .collect();
+        if !idle.is_empty() {
+            crate::costs::warn_of_budget(&mut tx, &idle).await?;
+        }
         // Lanes without a due head wait for their next one, closed ones until they open.
         sqlx::query(crate::lease::REST_LANES)
             .bind(&lanes)

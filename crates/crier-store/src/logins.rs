@@ -7,7 +7,8 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::lease::{Lease, lock_lanes, open_lanes};
-use crate::refresh::{close_lanes, end_refresh};
+use crate::pauses::close_lanes;
+use crate::refresh::end_refresh;
 use crate::{Store, StoreError};
 
 /// Apps are listed up to here: nobody chooses among more.

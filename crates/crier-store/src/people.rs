@@ -41,6 +41,8 @@ pub struct AccountRow {
     pub app_status: Option<String>,
     /// Why the app is paused.
     pub app_reason: Option<Value>,
+    /// When X is next asked whether it, or its app, may go on.
+    pub probe_at: Option<DateTime<Utc>>,
     /// Scopes granted.
     pub scopes: Vec<String>,
     /// Weighted characters allowed.
@@ -163,6 +165,7 @@ impl Store {
         Ok(sqlx::query_as(
             "-- account_rows
             select a.handle as account, a.status, a.reason, a.x_user_id, p.client_id as app, p.status as app_status, p.reason as app_reason,
+                   coalesce(a.probe_at, p.probe_at) as probe_at,
                    a.scopes, a.text_limit, a.tier, a.publisher, extract(epoch from c.access_expires_at - crier.now())::float8 as token_expires_in_s,
                    extract(epoch from crier.now() - c.rotated_at)::float8 as token_age_s,
                    exists (select 1 from crier.credentials o where o.account_id = a.id and o.kind = 'oauth1') as has_oauth1,

@@ -5,6 +5,7 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::costs::AppCost;
 use crate::{Store, StoreError};
 
 /// Due jobs counted per account and priority; beyond that the number says "at least".
@@ -65,6 +66,10 @@ pub struct Readings {
     pub leases: Vec<(String, String, i64)>,
     /// Accounts by status.
     pub accounts: Vec<(String, i64)>,
+    /// Developer apps by status: `active`, `paused` or `budget_spent`.
+    pub apps: Vec<(String, i64)>,
+    /// What everything has cost, by kind.
+    pub costs: Vec<AppCost>,
     /// Inserted rows that no scheduler has looked at yet.
     pub signals: i64,
     /// Seconds until the first token of an active account expires.
@@ -83,7 +88,7 @@ struct Sizes {
 }
 
 impl Store {
-    /// Adds kept differences up; answers how many rows went. Two at once take different rows.
+    /// Adds kept differences and costs up; answers how many rows of differences went. Two at once take different rows.
     pub async fn fold_totals(&self) -> Result<i64, StoreError> {
         let mut tx = self.pool.begin().await?;
         // The row first: folders queue here, so that none waits for another while it holds differences.
@@ -108,6 +113,7 @@ impl Store {
         .bind(FOLD)
         .fetch_one(&mut *tx)
         .await?;
+        crate::costs::fold(&mut tx).await?;
         tx.commit().await?;
         Ok(folded)
     }
@@ -174,6 +180,13 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
+        let apps = sqlx::query_as(
+            "-- readings
+            select case when status = 'active' and crier.budget_opens(id) is not null then 'budget_spent' else status end as status, count(*)
+              from crier.apps group by 1",
+        )
+        .fetch_all(&self.pool)
+        .await?;
         let windows = sqlx::query_as(
             "-- readings
             select distinct on (endpoint, class, length) endpoint, class, length, greatest(remaining, 0) as remaining,
@@ -190,6 +203,8 @@ impl Store {
             oldest_due_s: sizes.oldest_due_s.map(|age| age.max(0.0)),
             leases,
             accounts,
+            apps,
+            costs: self.costs_by_kind().await?,
             signals: sizes.signals,
             token_expiry_s: sizes.token_expiry_s,
             windows,

@@ -1,4 +1,4 @@
-//! One refresher an account over all processes, and grants and apps that only a person can mend.
+//! One refresher an account over all processes.
 //!
 //! **Invariant:** a refresh token is spent under a lease by one process at a time; the rotated one is durable before the
 //! new access token is used; the lease outlasts the call to X. **Invariant:** what a refresh brings replaces only the tokens
@@ -7,12 +7,11 @@
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::accounts::{OAuth2Tokens, seal_oauth2};
 use crate::claim::micros;
-use crate::lease::{Lease, lock_free_lanes, lock_lanes};
+use crate::lease::Lease;
 use crate::{Store, StoreError};
 
 impl Store {
@@ -115,80 +114,6 @@ impl Store {
             Err(lease.lost())
         }
     }
-
-    /// Stops an account until a person has acted: its lane closes, its jobs wait.
-    pub async fn pause_account(
-        &self,
-        account: i64,
-        status: &str,
-        reason: &Value,
-    ) -> Result<(), StoreError> {
-        let mut tx = self.pool.begin().await?;
-        lock_lanes(&mut tx, &[account]).await?;
-        sqlx::query("-- pause_account\nupdate crier.accounts set status = $2, reason = $3, updated_at = crier.now() where id = $1")
-            .bind(account)
-            .bind(status)
-            .bind(reason)
-            .execute(&mut *tx)
-            .await?;
-        close_lanes(&mut tx, &[account]).await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
-    /// Stops the app of an account, and with it all its accounts, until a person has acted.
-    pub async fn pause_app(&self, account: i64, reason: &Value) -> Result<(), StoreError> {
-        let mut tx = self.pool.begin().await?;
-        let lanes = lock_lanes_of_app(&mut tx, account).await?;
-        let known = sqlx::query(
-            "-- pause_app
-            update crier.apps p set status = 'paused', reason = $2
-              from crier.accounts a where a.id = $1 and p.id = a.app_id",
-        )
-        .bind(account)
-        .bind(reason)
-        .execute(&mut *tx)
-        .await?;
-        if known.rows_affected() == 0 {
-            // An app without a row: what cannot be stopped as a whole must not run on either.
-            drop(tx);
-            return self.pause_account(account, "paused", reason).await;
-        }
-        close_lanes(&mut tx, &lanes).await?;
-        tx.commit().await?;
-        Ok(())
-    }
-}
-
-/// Locks the lanes of the account's app, before the app itself. One that somebody has locked keeps no other open: the
-/// claim finds the app closed.
-pub(crate) async fn lock_lanes_of_app(
-    tx: &mut sqlx::PgConnection,
-    account: i64,
-) -> Result<Vec<i64>, StoreError> {
-    let accounts: Vec<i64> = sqlx::query_scalar(
-        "-- lock_lanes_of_app
-        select b.id from crier.accounts a join crier.accounts b on b.app_id = a.app_id where a.id = $1",
-    )
-    .bind(account)
-    .fetch_all(&mut *tx)
-    .await?;
-    lock_free_lanes(tx, &accounts).await
-}
-
-pub(crate) async fn close_lanes(
-    tx: &mut sqlx::PgConnection,
-    accounts: &[i64],
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "-- close_lanes
-        update crier.lanes set not_before = 'infinity', next_at = case when next_at is not null then 'infinity'::timestamptz end
-         where account_id = any($1)",
-    )
-    .bind(accounts)
-    .execute(tx)
-    .await?;
-    Ok(())
 }
 
 /// False if the lease is gone.

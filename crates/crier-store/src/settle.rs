@@ -8,11 +8,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use crier_core::answer::Endpoint;
 use crier_core::limit::{LimitClass, Window, blocked_until};
+use crier_core::price::Charge;
 use serde_json::Value;
 
 use crate::claim::micros;
 use crate::lease::{Lease, free_lanes, lock_lanes};
-use crate::refresh::lock_lanes_of_app;
+use crate::pauses::lock_lanes_of_app;
 use crate::staging::media_margin;
 use crate::{Store, StoreError};
 
@@ -145,17 +146,19 @@ impl Store {
         windows: &[Window],
         settlement: &Settlement,
     ) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, StoreError> {
-        self.settle_by(lease, Endpoint::CreatePost, windows, settlement)
+        self.settle_by(lease, Endpoint::CreatePost, windows, settlement, None)
             .await
     }
 
-    /// The same for a post that went out by another call, whose limits X counts apart.
+    /// The same for a post that went out by `endpoint`, each of which X limits apart; and what the call cost if it
+    /// published, in the same commit.
     pub async fn settle_by(
         &self,
         lease: &Lease,
         endpoint: Endpoint,
         windows: &[Window],
         settlement: &Settlement,
+        charge: Option<Charge>,
     ) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, StoreError> {
         let mut tx = self.pool.begin().await?;
         lock_lanes(&mut tx, &[lease.account]).await?;
@@ -171,7 +174,7 @@ impl Store {
         let attempt = finish_attempt(&mut tx, lease, worker, attempt, settlement).await?;
         let times = match settlement {
             Settlement::Published { post_id } => {
-                Some(publish(&mut tx, lease.subject, lease.account, post_id).await?)
+                Some(publish(&mut tx, lease.subject, lease.account, post_id, charge).await?)
             }
             Settlement::Snoozed { until, why } => {
                 put_off(&mut tx, lease.subject, *until, None, &why.error).await?;
@@ -327,20 +330,31 @@ async fn finish_attempt(
     })
 }
 
-/// The job is on X: said once, by two unique keys.
+/// The job is on X: said once, by two unique keys. What the call cost is kept with it, and a limit without a stated end
+/// is over.
 pub(crate) async fn publish(
     tx: &mut sqlx::PgConnection,
     job: i64,
     account: i64,
     post_id: &str,
+    charge: Option<Charge>,
 ) -> Result<(DateTime<Utc>, DateTime<Utc>), StoreError> {
     sqlx::query(
         "-- publish
+        with cost as (
+          insert into crier.cost_deltas (app_id, account_id, kind, calls, micro_usd)
+          select coalesce(a.app_id, 0), a.id, $4, $5, $6 from crier.accounts a where a.id = $3 and $4::text is not null
+        ), passed as (
+          delete from crier.limit_windows where class = 'account' and owner_id = $3 and endpoint = 'POST /2/tweets'
+             and length = 'unstated' and resets_at <= crier.now())
         insert into crier.posts (post_id, job_id, account_id, published_at) values ($1, $2, $3, crier.now())",
     )
     .bind(post_id)
     .bind(job)
     .bind(account)
+    .bind(charge.map(|charge| charge.kind.as_str()))
+    .bind(charge.map(|charge| charge.calls))
+    .bind(charge.map(|charge| charge.micro_usd))
     .execute(&mut *tx)
     .await
     .map_err(|error| taken(error, post_id))?;

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use crier_core::answer::{CallFault, Endpoint};
 use crier_core::limit::Window;
 use crier_core::options::{create_body, parse_options};
+use crier_core::price::{Charge, Priced};
 use crier_core::retry::{Pace, is_exhausted, next_attempt, not_before};
 use crier_core::v1::Publisher;
 use crier_core::verdict::{Action, Step, Verdict, judge};
@@ -229,6 +230,11 @@ impl Worker {
         let attempt = u32::try_from(job.attempts).unwrap_or(0) + 1;
         let refused =
             verdict.action == Action::RefreshToken && self.refused_before(job, &why).await?;
+        let alike = if verdict.action == Action::RetrySlowly {
+            self.store.retries(job.lease.subject, &why.code).await? + 1
+        } else {
+            attempt
+        };
         Ok(match verdict.action {
             Action::Reconcile => Settlement::Unknown {
                 look_after: self.options.first_look,
@@ -246,35 +252,31 @@ impl Worker {
                     Settlement::Failed(why)
                 }
             }
-            Action::WaitForLimit => Settlement::Snoozed {
-                until: Some(self.later(attempt, now, fault, verdict)),
-                why,
-            },
-            Action::PauseAccount => {
-                let status = if verdict.code == "account_suspended" {
-                    "suspended"
-                } else {
-                    "needs_login"
-                };
-                self.store
-                    .pause_account(job.lease.account, status, &why.error)
+            Action::WaitForLimit => {
+                // Whatever was refused, nothing of the account goes out without it: the lane waits.
+                let until = self
+                    .limited(job.lease.account, job.publisher.endpoint(), fault, verdict)
                     .await?;
+                let until = Some(until);
+                Settlement::Snoozed { until, why }
+            }
+            Action::PauseAccount => {
+                self.pause_account(job.lease.account, &why.error).await?;
                 Settlement::Snoozed { until: None, why }
             }
             Action::PauseApp => {
-                self.store.pause_app(job.lease.account, &why.error).await?;
+                self.pause_app(job.lease.account, fault, &why.error).await?;
                 Settlement::Snoozed { until: None, why }
             }
             Action::RefreshToken if refused => {
-                self.store
-                    .pause_account(job.lease.account, "needs_login", &why.error)
-                    .await?;
+                self.pause_account(job.lease.account, &why.error).await?;
                 Settlement::Snoozed { until: None, why }
             }
             Action::Retry | Action::RetrySlowly | Action::RefreshToken => {
                 if is_exhausted(
                     &verdict,
                     attempt,
+                    alike,
                     u32::try_from(job.max_attempts).unwrap_or(1),
                 ) {
                     Settlement::Failed(why)
@@ -324,9 +326,7 @@ impl Worker {
                     "token",
                     "log in again: crier auth import",
                 );
-                self.store
-                    .pause_account(job.lease.account, "needs_login", &why.error)
-                    .await?;
+                self.pause_account(job.lease.account, &why.error).await?;
                 Ok(Settlement::Snoozed { until: None, why })
             }
             NoToken::Busy => {
@@ -357,13 +357,11 @@ impl Worker {
         windows: &[Window],
         settlement: &Settlement,
     ) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, StoreError> {
-        let endpoint = match job.publisher {
-            Publisher::V2 => Endpoint::CreatePost,
-            Publisher::V1UpdateWithMedia => Endpoint::UpdateWithMedia,
-        };
+        let endpoint = job.publisher.endpoint();
+        let charge = matches!(settlement, Settlement::Published { .. }).then(|| self.price(job));
         (|| {
             self.store
-                .settle_by(&job.lease, endpoint, windows, settlement)
+                .settle_by(&job.lease, endpoint, windows, settlement, charge)
         })
         .retry(
             ExponentialBuilder::default()
@@ -373,6 +371,14 @@ impl Worker {
         )
         .when(|error| matches!(error, StoreError::Database(_) | StoreError::Connect(_)))
         .await
+    }
+
+    /// What the create call of a job costs.
+    fn price(&self, job: &Claimed) -> Charge {
+        let named = job.options.as_ref().ok();
+        let others = named.is_some_and(replies_to_others);
+        let kind = Priced::of_post(&job.text, others);
+        self.options.prices.charge(kind, 1)
     }
 
     async fn settle(&self, job: &Claimed, settlement: &Settlement, windows: &[Window]) {
@@ -421,6 +427,13 @@ impl Worker {
 fn end_word(end: AttemptEnd) -> &'static str {
     use crier_metrics::Label;
     end.as_str()
+}
+
+/// Whether the options name a post to reply to; those of one's own thread come by `after`.
+pub(crate) fn replies_to_others(options: &Value) -> bool {
+    options
+        .pointer("/reply/in_reply_to_tweet_id")
+        .is_some_and(|id| !id.is_null())
 }
 
 pub(crate) fn status(fault: &CallFault) -> Option<u16> {

@@ -242,9 +242,7 @@ impl Worker {
             "token",
             "import them with `crier auth import`, or let the account publish by v2",
         );
-        self.store
-            .pause_account(job.lease.account, "needs_login", &why.error)
-            .await?;
+        self.pause_account(job.lease.account, &why.error).await?;
         Ok(Settlement::Snoozed { until: None, why })
     }
 }

@@ -6,7 +6,9 @@
 mod attempt;
 mod by_v1;
 mod folder;
+mod hold;
 mod pool;
+mod probe;
 mod reconcile;
 mod spool;
 mod stage;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crier_core::price::Prices;
 use crier_metrics::{Heartbeat, Metrics};
 use crier_store::{Store, WORKER_CHANNEL, WakeUps};
 use crier_x::{FetchOptions, XClient};
@@ -54,6 +55,8 @@ pub struct WorkerOptions {
     pub processing: Duration,
     /// Media is uploaded this long before its job is due.
     pub lead: Duration,
+    /// What X charges.
+    pub prices: Prices,
 }
 
 impl Default for WorkerOptions {
@@ -74,6 +77,7 @@ impl Default for WorkerOptions {
             segment_bytes: 1024 * 1024,
             processing: Duration::from_mins(15),
             lead: Duration::from_mins(30),
+            prices: Prices::default(),
         }
     }
 }
@@ -115,6 +119,7 @@ impl Worker {
         running.spawn_blocking(move || crate::spool::sweep(&spool_dir));
         running.spawn(self.clone().reconcile(stop.clone()));
         running.spawn(self.clone().stage(stop.clone()));
+        running.spawn(self.clone().probe(stop.clone()));
         let mut overdue = 0;
         while !stop.is_cancelled() {
             heartbeat.beat();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use crier_core::answer::{CallFault, Endpoint};
+use crier_core::price::Priced;
 use crier_core::reconcile::{
     CLOCK_ALLOWANCE, Next, Pick, Search, Seen, Sent, id_time, is_listed, next, pick,
 };
@@ -23,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Worker;
-use crate::attempt::{plain_why, status, why};
+use crate::attempt::{plain_why, replies_to_others, status, why};
 use crate::token::{NoToken, can_be_refreshed};
 
 /// Looks at once. Each is a few calls of reading, and unknown outcomes are rare.
@@ -200,7 +201,16 @@ impl Worker {
         } else {
             ("duplicate", UnknownEnd::Duplicate)
         };
-        match self.store.settle_found(&look.lease, post_id, how).await {
+        let others = look.options.as_ref().is_ok_and(replies_to_others);
+        let charge = self
+            .options
+            .prices
+            .charge(Priced::of_post(&look.text, others), 1);
+        match self
+            .store
+            .settle_found(&look.lease, post_id, how, Some(charge))
+            .await
+        {
             Ok(_) => {}
             Err(StoreError::PostTaken { .. }) => {
                 // Another job was faster; the next list is read without that post.
@@ -294,10 +304,17 @@ impl Worker {
                     self.store
                         .note_read_windows(look.lease.account, &reply.windows)
                         .await?;
+                    let count = reply.value.posts.len();
+                    let charge = self.options.prices.own_posts_read(count);
+                    self.charge(look.lease.account, charge).await;
                     posts.extend(reply.value.posts);
                     pages += 1;
                     page = reply.value.next_token;
                     if page.is_none() {
+                        let endpoints = [Endpoint::UserPosts.label()];
+                        self.store
+                            .limit_passed(look.lease.account, &endpoints)
+                            .await?;
                         return Ok(Reading::Posts(posts, true));
                     }
                 }
@@ -347,23 +364,22 @@ impl Worker {
         }
         match verdict.action {
             Action::PauseAccount => {
-                let account = look.lease.account;
-                let word = if verdict.code == "account_suspended" {
-                    "suspended"
-                } else {
-                    "needs_login"
-                };
-                self.store.pause_account(account, word, &why.error).await?;
+                self.pause_account(look.lease.account, &why.error).await?;
                 return Ok(Reading::Later(NO_GRANT_WAIT));
             }
             Action::PauseApp => {
-                self.store.pause_app(look.lease.account, &why.error).await?;
+                self.pause_app(look.lease.account, fault, &why.error)
+                    .await?;
                 return Ok(Reading::Later(NO_GRANT_WAIT));
+            }
+            Action::WaitForLimit => {
+                // The next claims of this account's looks go by it.
+                self.limited(look.lease.account, Endpoint::UserPosts, fault, verdict)
+                    .await?;
             }
             Action::Retry
             | Action::RetrySlowly
             | Action::RefreshToken
-            | Action::WaitForLimit
             | Action::FailJob
             | Action::Reupload
             | Action::NewSession

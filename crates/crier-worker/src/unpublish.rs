@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crier_core::answer::{CallFault, Endpoint};
 use crier_core::limit::Window;
+use crier_core::price::Priced;
 use crier_core::retry::{backoff, not_before};
 use crier_core::verdict::{Action, Step, Verdict, judge};
 use crier_store::{Deletion, JobPost, StoreError, Why};
@@ -71,6 +72,8 @@ impl Worker {
                     self.metrics
                         .x_request(Endpoint::DeletePost, Some(reply.status), None, took);
                     let deletion = if reply.value {
+                        let charge = self.options.prices.charge(Priced::Delete, 1);
+                        self.charge(post.account, charge).await;
                         Deletion::Gone(None)
                     } else {
                         Deletion::Refused(plain_why(
@@ -149,17 +152,8 @@ impl Worker {
             return Ok(Deletion::Unknown(why));
         }
         match verdict.action {
-            Action::PauseAccount => {
-                let word = if verdict.code == "account_suspended" {
-                    "suspended"
-                } else {
-                    "needs_login"
-                };
-                self.store
-                    .pause_account(post.account, word, &why.error)
-                    .await?;
-            }
-            Action::PauseApp => self.store.pause_app(post.account, &why.error).await?,
+            Action::PauseAccount => self.pause_account(post.account, &why.error).await?,
+            Action::PauseApp => self.pause_app(post.account, fault, &why.error).await?,
             Action::WaitForLimit => {
                 let now = self.store.now().await?;
                 let until = not_before(answer, now);
@@ -211,9 +205,7 @@ impl Worker {
                 let verdict = judge(Step::Token, &fault);
                 let why = told(why(&fault, verdict, Step::Token));
                 if verdict.action == Action::PauseAccount {
-                    self.store
-                        .pause_account(post.account, "needs_login", &why.error)
-                        .await?;
+                    self.pause_account(post.account, &why.error).await?;
                 }
                 why
             }

@@ -98,6 +98,8 @@ pub(crate) fn refused(
         detail: words.detail,
         codes: words.codes,
         reason: words.reason,
+        period: words.period,
+        scope: words.scope,
         windows: headers::windows(headers),
         retry_after_s: headers::retry_after_s(headers),
     })

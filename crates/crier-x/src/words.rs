@@ -25,6 +25,8 @@ pub(crate) struct Words {
     pub(crate) detail: String,
     pub(crate) codes: Vec<i64>,
     pub(crate) reason: String,
+    pub(crate) period: String,
+    pub(crate) scope: String,
 }
 
 /// Reads a body; `secrets` are struck out wherever they appear.
@@ -43,6 +45,8 @@ pub(crate) fn read(body: &[u8], secrets: &[String]) -> Words {
         detail: short(&found.messages.join("; "), MAX_DETAIL),
         codes: found.codes,
         reason: short(&found.reason, MAX_NAME),
+        period: short(&found.period, MAX_NAME),
+        scope: short(&found.scope, MAX_NAME),
     }
 }
 
@@ -60,6 +64,8 @@ struct Found {
     messages: Vec<String>,
     codes: Vec<i64>,
     reason: String,
+    period: String,
+    scope: String,
 }
 
 impl Found {
@@ -99,6 +105,8 @@ impl Found {
         fill(&mut self.problem, text("type"));
         fill(&mut self.title, text("title"));
         fill(&mut self.reason, text("reason"));
+        fill(&mut self.period, text("period"));
+        fill(&mut self.scope, text("scope"));
         for name in ["detail", "error_description", "message"] {
             self.message(text(name));
         }
@@ -219,7 +227,11 @@ mod tests {
     fn problem_json() {
         let got = words(
             r#"{"title":"UsageCapExceeded","detail":"Usage cap exceeded: Monthly product cap",
-                "type":"https://api.twitter.com/2/problems/usage-capped","period":"Monthly","status":429}"#,
+                "type":"https://api.twitter.com/2/problems/usage-capped","period":"Monthly","scope":"Product","status":429}"#,
+        );
+        assert_eq!(
+            (got.period.as_str(), got.scope.as_str()),
+            ("Monthly", "Product")
         );
         assert_eq!(got.problem, "usage-capped");
         assert_eq!(got.title, "UsageCapExceeded");

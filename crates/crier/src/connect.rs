@@ -71,7 +71,9 @@ pub(crate) fn worker(config: &Config, store: &Store) -> anyhow::Result<Worker> {
         x: x(config)?,
         metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
         id: uuid::Uuid::new_v4(),
-        options: config.worker.options(&config.media, &config.x),
+        options: config
+            .worker
+            .options(&config.media, &config.x, &config.prices),
         chance: rand::random::<f64>,
         v1: V1Cache::default(),
     })

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crier_core::answer::Endpoint;
 use crier_core::limit::{LimitClass, WindowLength};
+use crier_core::price::Priced;
 use crier_metrics::{
-    AccountStatus, BoxFuture, Counts, Gather, JobEnd, Label, LeasePhase, LimitReading, Metrics,
-    Missing, OpenState, Reading, Ready, SourceError,
+    AccountStatus, AppStatus, BoxFuture, Counts, Gather, JobEnd, Label, LeasePhase, LimitReading,
+    Metrics, Missing, OpenState, Reading, Ready, SourceError,
 };
 use crier_store::{Readings, SchemaState, Store, WindowReading};
 
@@ -90,6 +91,19 @@ fn reading(from: &Readings) -> Reading {
             .iter()
             .filter_map(|(status, count)| Some((AccountStatus::parse(status)?, natural(*count))))
             .collect(),
+        apps: from
+            .apps
+            .iter()
+            .filter_map(|(status, count)| Some((AppStatus::parse(status)?, natural(*count))))
+            .collect(),
+        costs_micro_usd: from
+            .costs
+            .iter()
+            .filter_map(|cost| {
+                let kind = <Priced as Label>::parse(&cost.kind)?;
+                Some((kind, natural(cost.micro_usd)))
+            })
+            .collect(),
         signals_backlog: natural(from.signals),
         token_expiry_seconds: from.token_expiry_s,
         limits: from.windows.iter().filter_map(limit).collect(),
@@ -136,6 +150,8 @@ fn seconds(seconds: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use crier_store::AppCost;
+
     use super::*;
 
     #[test]
@@ -149,6 +165,17 @@ mod tests {
                 ("refresh".into(), "claimed".into(), 1),
             ],
             accounts: vec![("active".into(), 5), ("odd".into(), 9)],
+            apps: vec![("budget_spent".into(), 2)],
+            costs: vec![
+                AppCost {
+                    kind: "post_with_url".into(),
+                    micro_usd: 400_000,
+                },
+                AppCost {
+                    kind: "of_another_version".into(),
+                    micro_usd: 1,
+                },
+            ],
             windows: vec![
                 WindowReading {
                     endpoint: "POST /2/tweets".into(),
@@ -172,6 +199,11 @@ mod tests {
         assert_eq!(reading.leases_held.get(LeasePhase::Staging), 4);
         assert_eq!(reading.leases_held.get(LeasePhase::Claimed), 0);
         assert_eq!(reading.accounts.get(AccountStatus::Active), 5);
+        assert_eq!(reading.apps.get(AppStatus::BudgetSpent), 2);
+        assert_eq!(
+            reading.costs_micro_usd,
+            Counts::from_iter([(Priced::PostWithUrl, 400_000)])
+        );
         assert_eq!(reading.oldest_due_age, Some(Duration::from_millis(1_500)));
         let [window] = &reading.limits[..] else {
             panic!("{:?}", reading.limits)

@@ -15,6 +15,8 @@ mod dependencies;
 mod invariants;
 #[path = "tidy/sources.rs"]
 mod sources;
+#[path = "tidy/x.rs"]
+mod x;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -86,14 +86,11 @@ const LOOK: &str = "crier looks at the account's own posts before it sends anyth
 const WAITS: &str = "nothing to do: crier repeats the call by itself";
 const LIMITED: &str = "nothing to do: crier waits until X's limit resets";
 const LOGIN: &str =
-    "authorise the account again with `crier auth login`, then `crier accounts resume`";
+    "authorise the account again with `crier auth login`; its jobs then go on by themselves";
 const NETWORK: &str = "check the name lookup, the route and the firewall from this machine to X";
-const BILLING: &str =
-    "top up or raise the limit in X's developer console; all jobs of this app wait until then";
-const PORTAL: &str =
-    "look at the app in X's developer console; all jobs of this app wait until it is in order";
-const HUMAN: &str =
-    "log in to the account at x.com and follow what X asks, then `crier accounts resume`";
+const BILLING: &str = "top up or raise the limit in X's developer console; crier notices within hours, `crier accounts resume` at once";
+const PORTAL: &str = "mend the app in X's developer console; crier notices within hours, `crier accounts resume` at once";
+const HUMAN: &str = "log in to the account at x.com and follow what X asks; crier notices within hours, `crier accounts resume` at once";
 const EDIT: &str = "change the text or the options and insert the post again";
 const FILE: &str = "check the file against X's rules for media and insert the post again";
 const NOT_NOW: &str = "if it comes again, read X's words and look at the account at x.com";

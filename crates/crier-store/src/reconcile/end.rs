@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use crier_core::price::Charge;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -25,19 +26,20 @@ pub enum Absent {
 }
 
 impl Store {
-    /// The post was found: the job is published. Answers when it was to go out and when that was written. A post that
-    /// another job has is [`StoreError::PostTaken`], and nothing is changed.
+    /// The post was found: the job is published, and its call is charged. Answers when it was to go out and when that was
+    /// written. A post that another job has is [`StoreError::PostTaken`], and nothing is changed.
     pub async fn settle_found(
         &self,
         lease: &Lease,
         post_id: &str,
         how: &str,
+        charge: Option<Charge>,
     ) -> Result<(DateTime<Utc>, DateTime<Utc>), StoreError> {
         let mut tx = self.pool.begin().await?;
         let worker = end_search(&mut tx, lease).await?.worker;
         let said = json!({"code": how, "title": "the post was found on X", "detail": post_id, "step": "reconcile", "hint": ""});
         record(&mut tx, lease, worker, "published", how, &said).await?;
-        let times = publish(&mut tx, lease.subject, lease.account, post_id).await?;
+        let times = publish(&mut tx, lease.subject, lease.account, post_id, charge).await?;
         tx.commit().await?;
         Ok(times)
     }
@@ -240,7 +242,7 @@ impl Store {
         let state = if let Some(post_id) = post_id {
             let said = error("a person says that the post is on X", post_id);
             record(&mut tx, &lease, Uuid::nil(), "published", "operator", &said).await?;
-            publish(&mut tx, job, account, post_id).await?;
+            publish(&mut tx, job, account, post_id, None).await?;
             "published"
         } else {
             let said = error("a person says that the post is not on X", "");

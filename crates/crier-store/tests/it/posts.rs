@@ -152,7 +152,7 @@ async fn a_tier_sets_the_length_and_a_publisher_needs_its_tokens() {
     };
     let snoozed = Settlement::Snoozed { until: None, why };
     db.store
-        .settle_by(&claimed[0].lease, endpoint, &[window], &snoozed)
+        .settle_by(&claimed[0].lease, endpoint, &[window], &snoozed, None)
         .await
         .unwrap();
     assert_eq!(

@@ -114,7 +114,7 @@ async fn a_found_post_publishes_the_job_once() {
     let db = lost(&["perhaps"]).await;
     let look = looks(&db).await.remove(0);
     db.store
-        .settle_found(&look.lease, "77", "found")
+        .settle_found(&look.lease, "77", "found", None)
         .await
         .unwrap();
     let row = db
@@ -144,7 +144,9 @@ async fn a_found_post_publishes_the_job_once() {
         ]
     );
     assert!(is_lost(
-        &db.store.settle_found(&look.lease, "78", "found").await
+        &db.store
+            .settle_found(&look.lease, "78", "found", None)
+            .await
     ));
     db.drop().await;
 }
@@ -161,7 +163,7 @@ async fn a_search_that_lost_its_lease_writes_nothing() {
     let before = db.one("select * from crier.reconciles").await;
     let error = json!({"code": "x", "title": "", "detail": "", "step": "reconcile", "hint": ""});
     assert!(is_lost(
-        &db.store.settle_found(&slow.lease, "1", "found").await
+        &db.store.settle_found(&slow.lease, "1", "found", None).await
     ));
     assert!(is_lost(&db.store.settle_absent(&slow.lease).await));
     assert!(is_lost(&db.store.settle_duplicate(&slow.lease).await));
@@ -173,7 +175,7 @@ async fn a_search_that_lost_its_lease_writes_nothing() {
     assert_eq!(db.one("select * from crier.reconciles").await, before);
     assert_eq!(count(&db, "attempts").await, 1);
     db.store
-        .settle_found(&next.lease, "2", "found")
+        .settle_found(&next.lease, "2", "found", None)
         .await
         .unwrap();
     db.drop().await;
@@ -191,12 +193,15 @@ async fn one_post_is_adopted_by_one_job() {
     );
     assert_eq!(contest.taken, [""; 0]);
     db.store
-        .settle_found(&first.lease, "5", "found")
+        .settle_found(&first.lease, "5", "found", None)
         .await
         .unwrap();
     let contest = db.store.contest(&second.lease, &ids).await.unwrap();
     assert_eq!((contest.rivals, contest.taken), (vec![], vec!["5".into()]));
-    let taken = db.store.settle_found(&second.lease, "5", "found").await;
+    let taken = db
+        .store
+        .settle_found(&second.lease, "5", "found", None)
+        .await;
     assert!(
         matches!(&taken, Err(StoreError::PostTaken { post_id }) if post_id == "5"),
         "{taken:?}"
@@ -204,7 +209,7 @@ async fn one_post_is_adopted_by_one_job() {
     assert_eq!(db.state(2).await, "unknown");
     // Nothing of it was written: the lease still holds.
     db.store
-        .settle_found(&second.lease, "6", "found")
+        .settle_found(&second.lease, "6", "found", None)
         .await
         .unwrap();
     db.drop().await;
@@ -397,7 +402,7 @@ async fn a_person_ends_a_search_that_runs() {
         "scheduled"
     );
     assert!(is_lost(
-        &db.store.settle_found(&look.lease, "1", "found").await
+        &db.store.settle_found(&look.lease, "1", "found", None).await
     ));
     assert!(is_lost(&db.store.settle_absent(&look.lease).await));
     assert_eq!(

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use crier_core::answer::{CallFault, Endpoint};
 use crier_core::limit::{Window, blocked_until};
+use crier_core::price::Priced;
 use crier_core::retry::backoff;
 use crier_core::verdict::{Action, Step, Verdict, judge};
 use crier_store::Upload;
@@ -44,7 +45,7 @@ pub(super) struct Staging {
 #[derive(Debug)]
 pub(super) enum Trouble {
     /// X, or the way to it; judged.
-    Fault(CallFault, Verdict),
+    Fault(CallFault, Verdict, Endpoint),
     /// Nothing to be done about it here.
     Stop(Stop),
 }
@@ -86,6 +87,7 @@ impl Staging {
                 Ok(reply) => {
                     metrics.x_request(endpoint, Some(reply.status), None, took);
                     self.note(endpoint, &reply.windows).await?;
+                    self.count(endpoint).await?;
                     return Ok(reply.value);
                 }
                 Err(fault) => fault,
@@ -123,7 +125,7 @@ impl Staging {
                 | Action::NewSession
                 | Action::SmallerChunk
                 | Action::SwitchEncoding
-                | Action::Reconcile => return Err(Trouble::Fault(fault, verdict)),
+                | Action::Reconcile => return Err(Trouble::Fault(fault, verdict, endpoint)),
             }
         }
     }
@@ -131,7 +133,9 @@ impl Staging {
     /// The end of this upload that the trouble means.
     pub(super) async fn give_up(&self, trouble: Trouble) -> Stop {
         match trouble {
-            Trouble::Fault(fault, verdict) => self.stop_for(Step::Media, &fault, verdict).await,
+            Trouble::Fault(fault, verdict, endpoint) => {
+                self.stop_for(Step::Media, endpoint, &fault, verdict).await
+            }
             Trouble::Stop(stop) => stop,
         }
     }
@@ -167,6 +171,25 @@ impl Staging {
         let store = &self.worker.store;
         let noted = store.note_media_windows(account, endpoint.label(), windows);
         noted.await.map_err(|error| Trouble::Stop(error.into()))
+    }
+
+    /// What a success costs, and that a limit of which X did not say when it ends is over.
+    async fn count(&self, endpoint: Endpoint) -> Result<(), Trouble> {
+        let (worker, account) = (&self.worker, self.upload.lease.account);
+        // One write a segment is enough.
+        if endpoint == Endpoint::MediaAppend {
+            return Ok(());
+        }
+        let mut passed = vec![endpoint.label()];
+        if endpoint == Endpoint::MediaFinalize {
+            passed.push(Endpoint::MediaAppend.label());
+        }
+        if endpoint == Endpoint::MediaMetadata {
+            let charge = worker.options.prices.charge(Priced::Metadata, 1);
+            worker.charge(account, charge).await;
+        }
+        let noted = worker.store.limit_passed(account, &passed).await;
+        noted.map_err(|error| Trouble::Stop(error.into()))
     }
 
     async fn token(&mut self, spent: Option<i64>) -> Result<(Auth, i64), Trouble> {

@@ -51,7 +51,7 @@ impl Staging {
             .await;
         let state = match sent {
             Ok(state) => state,
-            Err(Trouble::Fault(_, verdict)) if verdict.action == Action::SmallerChunk => {
+            Err(Trouble::Fault(_, verdict, _)) if verdict.action == Action::SmallerChunk => {
                 return Ok(None);
             }
             Err(trouble) => return Err(self.give_up(trouble).await),

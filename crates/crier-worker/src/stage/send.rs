@@ -66,11 +66,13 @@ impl Staging {
             }
             match self.segments(file, &begun, kept).await {
                 Ok(()) => {}
-                Err(Trouble::Fault(fault, verdict)) if verdict.action == Action::SmallerChunk => {
+                Err(Trouble::Fault(fault, verdict, endpoint))
+                    if verdict.action == Action::SmallerChunk =>
+                {
                     // Halves have other numbers, so they need another session.
                     let half = (begun.segment_bytes / 2).max(LEAST_SEGMENT).max(least);
                     if half == begun.segment_bytes {
-                        return Err(self.give_up(Trouble::Fault(fault, verdict)).await);
+                        return Err(self.give_up(Trouble::Fault(fault, verdict, endpoint)).await);
                     }
                     segment_bytes = half;
                     let account = self.upload.lease.account;
@@ -199,7 +201,7 @@ impl Staging {
                 .await;
             match finalized {
                 Ok(state) => break state,
-                Err(Trouble::Fault(fault, verdict))
+                Err(Trouble::Fault(fault, verdict, _))
                     if matches!(verdict.action, Action::Retry | Action::NewSession)
                         && status(&fault) != Some(400)
                         && sent < FINALIZES =>
@@ -217,7 +219,7 @@ impl Staging {
     async fn look(&mut self, media_id: &str) -> Result<Option<MediaState>, Stop> {
         match self.status(media_id).await {
             Ok(state) => Ok(Some(state)),
-            Err(Trouble::Fault(CallFault::Refused(answer), _))
+            Err(Trouble::Fault(CallFault::Refused(answer), ..))
                 if answer.status == 400 || answer.status == 404 =>
             {
                 Ok(None)

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use crier_core::answer::CallFault;
+use crier_core::answer::{CallFault, Endpoint};
 use crier_core::fault::Fault;
 use crier_core::retry::{Pace, RESET_MARGIN, is_exhausted, next_attempt, not_before};
 use crier_core::verdict::{Action, Step, Verdict};
@@ -156,8 +156,14 @@ impl Staging {
     }
 
     /// What a call's fault means for this upload; what concerns the account or app is stopped first.
-    pub(super) async fn stop_for(&self, step: Step, fault: &CallFault, verdict: Verdict) -> Stop {
-        match self.try_stop_for(step, fault, verdict).await {
+    pub(super) async fn stop_for(
+        &self,
+        step: Step,
+        endpoint: Endpoint,
+        fault: &CallFault,
+        verdict: Verdict,
+    ) -> Stop {
+        match self.try_stop_for(step, endpoint, fault, verdict).await {
             Ok(judged) => judged,
             Err(error) => error.into(),
         }
@@ -166,6 +172,7 @@ impl Staging {
     async fn try_stop_for(
         &self,
         step: Step,
+        endpoint: Endpoint,
         fault: &CallFault,
         verdict: Verdict,
     ) -> Result<Stop, StoreError> {
@@ -196,37 +203,33 @@ impl Staging {
             Action::FailJob | Action::Reupload | Action::SmallerChunk | Action::SwitchEncoding => {
                 Stop::Failed(why)
             }
-            Action::WaitForLimit => Stop::Later(Box::new(later(until, why))),
-            Action::RefreshToken if attempt >= REFUSED_FRESH_TOKENS => {
+            Action::WaitForLimit => {
                 let account = upload.lease.account;
-                let store = &worker.store;
-                store
-                    .pause_account(account, "needs_login", &why.error)
+                let until = worker.limited(account, endpoint, fault, verdict).await?;
+                Stop::Later(Box::new(later(until, why)))
+            }
+            Action::RefreshToken if attempt >= REFUSED_FRESH_TOKENS => {
+                worker
+                    .pause_account(upload.lease.account, &why.error)
                     .await?;
                 Stop::Later(Box::new(later(now, why)))
             }
             Action::PauseAccount => {
-                let status = if verdict.code == "account_suspended" {
-                    "suspended"
-                } else {
-                    "needs_login"
-                };
                 worker
-                    .store
-                    .pause_account(upload.lease.account, status, &why.error)
+                    .pause_account(upload.lease.account, &why.error)
                     .await?;
                 Stop::Later(Box::new(later(now, why)))
             }
             Action::PauseApp => {
                 worker
-                    .store
-                    .pause_app(upload.lease.account, &why.error)
+                    .pause_app(upload.lease.account, fault, &why.error)
                     .await?;
                 Stop::Later(Box::new(later(now, why)))
             }
             Action::RetrySlowly => {
                 let most = u32::try_from(upload.max_attempts).unwrap_or(1);
-                if upload.run_at <= now && is_exhausted(&verdict, attempt, most) {
+                let alike = worker.store.retries(upload.job, &why.code).await? + 1;
+                if upload.run_at <= now && is_exhausted(&verdict, attempt, alike, most) {
                     Stop::Failed(why)
                 } else {
                     costing(why)
@@ -250,10 +253,7 @@ impl Staging {
                 );
                 let account = self.upload.lease.account;
                 let store = &self.worker.store;
-                match store
-                    .pause_account(account, "needs_login", &why.error)
-                    .await
-                {
+                match self.worker.pause_account(account, &why.error).await {
                     Ok(()) => store.now().await.map(|now| later(now, why)),
                     Err(error) => Err(error),
                 }
@@ -267,7 +267,9 @@ impl Staging {
             }),
             NoToken::Fault(fault) => {
                 let verdict = crier_core::verdict::judge(Step::Token, &fault);
-                return self.stop_for(Step::Token, &fault, verdict).await;
+                // Nothing of this account is uploaded without a token.
+                let endpoint = Endpoint::MediaInitialize;
+                return self.stop_for(Step::Token, endpoint, &fault, verdict).await;
             }
             NoToken::Store(error) => Err(error),
         };

@@ -1,6 +1,8 @@
 //! The client against a real socket: the exact form of every request, and every way a call can fail.
 
 #[cfg(test)]
+mod anything;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod handshake;

@@ -264,3 +264,39 @@ async fn one_shot_as_json() {
     let fault = there.media_upload(&bearer(), &media, Bytes::new()).await;
     assert!(matches!(fault, Err(CallFault::NoAnswer { .. })));
 }
+
+#[tokio::test]
+async fn every_word_of_initialize_is_passed_on() {
+    // The list of X's specification; what of it a post may hold is crier-core's business.
+    let fields = include_str!("../../../crier-core/tests/x_fields.txt");
+    let words = |field: &str| -> Vec<&str> {
+        let begin = format!("POST /2/media/upload/initialize\t{field}\t");
+        fields
+            .lines()
+            .filter_map(|line| line.strip_prefix(begin.as_str()))
+            .collect()
+    };
+    let (categories, types) = (words("media_category"), words("media_type"));
+    assert_eq!((categories.len(), types.len()), (8, 15));
+    let pairs = categories
+        .iter()
+        .map(|category| (*category, "image/png"))
+        .chain(types.iter().map(|kind| ("tweet_image", *kind)));
+    for (category, kind) in pairs {
+        let server = Server::ok(json!({"data": {"id": "11"}})).await;
+        let media = NewMedia {
+            media_category: category.into(),
+            media_type: kind.into(),
+            total_bytes: 17_179_869_184,
+            shared: false,
+            additional_owners: Vec::new(),
+        };
+        server
+            .client()
+            .media_initialize(&bearer(), &media)
+            .await
+            .unwrap();
+        let whole = json!({"media_category": category, "media_type": kind, "total_bytes": 17_179_869_184_u64});
+        assert_eq!(server.only().json(), whole);
+    }
+}

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use crier_core::tier::Tier;
 use crier_core::v1::Publisher;
-use crier_store::{AccountRow, MOST_WAITING, Store};
+use crier_store::{AccountRow, AppMoney, MOST_WAITING, MonthCost, Store};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -27,6 +27,36 @@ pub(crate) enum Accounts {
     /// Say by which call one publishes.
     #[command(after_help = PUBLISHERS)]
     Publisher(SetPublisher),
+    /// Bound what the calls of a developer app may cost a month, and show what they have cost.
+    Budget(Budget),
+}
+
+/// The budget of an app.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "When the budget is spent, the accounts of the app publish nothing more until the next month by UTC, or until the budget is raised; their jobs wait. Costs are counted by the prices of the configuration; what is under way at that moment still goes out."
+)]
+pub(crate) struct Budget {
+    /// The app: its client id, or one of its accounts.
+    app: String,
+    /// US dollars a month, such as 25 or 12.50; `none` takes the bound away. Left out, nothing is changed.
+    #[arg(value_parser = usd)]
+    usd: Option<Usd>,
+}
+
+/// A bound in US dollars, or none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Usd(Option<f64>);
+
+fn usd(text: &str) -> Result<Usd, String> {
+    if text.eq_ignore_ascii_case("none") {
+        return Ok(Usd(None));
+    }
+    let number = text.trim_start_matches('$').parse::<f64>().ok();
+    number
+        .filter(|usd| (0.0..=1e9).contains(usd))
+        .map(|usd| Usd(Some(usd)))
+        .ok_or_else(|| "give dollars such as 25 or 12.50, or `none`".to_owned())
 }
 
 /// An account.
@@ -84,17 +114,27 @@ impl Accounts {
                 let known = connect::account(&store, &account).await?;
                 let rows = store.account_rows(Some(&known.handle)).await?;
                 let windows = windows(&store, known.id, known.app_id).await?;
+                let costs = store.month_costs(known.id).await?;
+                let money = match known.app_id {
+                    Some(app) => store.app_money(app).await?,
+                    None => None,
+                };
                 for row in &rows {
                     if screen.json {
                         let mut shown = serde_json::to_value(row)?;
                         shown["limits"] = Value::Array(windows.clone());
+                        shown["costs"] = serde_json::to_value(&costs)?;
+                        shown["app_money"] = serde_json::to_value(&money)?;
                         screen.object(&shown)?;
                     } else {
-                        screen.facts(lines(row, &windows).into_iter());
+                        let mut lines = lines(row, &windows);
+                        lines.extend(money_lines(&costs, money.as_ref()));
+                        screen.facts(lines.into_iter());
                     }
                 }
                 Ok(())
             }
+            Self::Budget(budget) => budget.run(&context, &store).await,
             Self::Pause(One { account }) => {
                 let known = connect::account(&store, &account).await?;
                 let reason = json!({"code": "paused", "title": "paused by a person", "detail": "", "step": "claim",
@@ -148,6 +188,77 @@ impl Accounts {
             }
         }
     }
+}
+
+impl Budget {
+    async fn run(self, context: &Context, store: &Store) -> anyhow::Result<()> {
+        let app = match store.app_by_client_id(&self.app).await? {
+            Some(app) => app,
+            None => match store.account(&self.app).await?.map(|known| known.app_id) {
+                Some(Some(app)) => app,
+                Some(None) => {
+                    return crate::exit::Refusal::new(format!(
+                        "the account `{}` has no developer app of its own",
+                        self.app
+                    ))
+                    .hint("X charges an app: give the client id of one, `crier accounts show` names it")
+                    .fail();
+                }
+                None => {
+                    return crate::exit::Refusal::new(format!(
+                        "there is neither an app nor an account `{}`",
+                        self.app
+                    ))
+                    .hint("`crier accounts show ACCOUNT` names the account's app")
+                    .fail();
+                }
+            },
+        };
+        if let Some(Usd(bound)) = self.usd {
+            store.set_budget(app, bound).await?;
+        }
+        let Some(money) = store.app_money(app).await? else {
+            return Ok(());
+        };
+        if context.screen.json {
+            return context.screen.object(&serde_json::to_value(&money)?);
+        }
+        context.screen.line(&told(&money));
+        Ok(())
+    }
+}
+
+/// What an app has cost, what it may cost, and whether it waits.
+fn told(money: &AppMoney) -> String {
+    let bound = match money.monthly_budget_usd {
+        Some(usd) => format!("of {usd:.2} USD a month"),
+        None => "without a bound".to_owned(),
+    };
+    let waits = match money.waits_until {
+        Some(until) => format!("; its accounts wait until {}", instant(until)),
+        None => String::new(),
+    };
+    format!(
+        "{} has cost {:.3} USD {bound}{waits}",
+        money.app, money.spent_usd
+    )
+}
+
+fn money_lines(costs: &[MonthCost], money: Option<&AppMoney>) -> Vec<Vec<String>> {
+    let mut lines: Vec<Vec<String>> = costs
+        .iter()
+        .map(|cost| {
+            let usd = cost.micro_usd / 1_000;
+            vec![
+                format!("cost this month, {}", cost.kind.replace('_', " ")),
+                format!("{} × = {}.{:03} USD", cost.calls, usd / 1_000, usd % 1_000),
+            ]
+        })
+        .collect();
+    if let Some(money) = money {
+        lines.push(vec!["cost of the app".to_owned(), told(money)]);
+    }
+    lines
 }
 
 fn said(context: &Context, handles: &[String], status: &str) -> anyhow::Result<()> {
@@ -227,10 +338,17 @@ fn why(row: &AccountRow) -> String {
     }
 }
 
+/// When X is asked whether an account or app that it has stopped may go on.
+fn asked_again(row: &AccountRow) -> String {
+    let stopped = row.status != "active" || row.app_status.as_deref() == Some("paused");
+    maybe(row.probe_at.filter(|_| stopped))
+}
+
 fn lines(row: &AccountRow, windows: &[Value]) -> Vec<Vec<String>> {
     let mut lines = vec![
         ("account", row.account.clone()),
         ("status", status(row)),
+        ("X is asked again", asked_again(row)),
         ("id on X", row.x_user_id.clone()),
         ("app", row.app.clone().unwrap_or_default()),
         ("token ends in", token(row)),
@@ -267,12 +385,19 @@ fn lines(row: &AccountRow, windows: &[Value]) -> Vec<Vec<String>> {
                 word("class"),
                 word("length")
             ),
-            format!(
-                "{} of {} left until {}",
-                window["remaining"],
-                window["call_limit"],
-                word("resets_at")
-            ),
+            if word("length") == "unstated" {
+                format!(
+                    "closed until {}: X refuses and does not say until when",
+                    word("resets_at")
+                )
+            } else {
+                format!(
+                    "{} of {} left until {}",
+                    window["remaining"],
+                    window["call_limit"],
+                    word("resets_at")
+                )
+            },
         ]);
     }
     lines

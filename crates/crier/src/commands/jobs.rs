@@ -204,6 +204,15 @@ async fn held_back(store: &Store, job: &Value) -> anyhow::Result<()> {
             ));
         }
     }
+    let Some(account) = job["account_id"].as_i64() else {
+        return Ok(());
+    };
+    for hold in store.account_holds(account).await? {
+        // What stops the account or its app was said above.
+        if hold["code"] == "budget_spent" {
+            note(&format!("waits: {}", full(&hold)));
+        }
+    }
     Ok(())
 }
 

@@ -142,7 +142,9 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
             x: connect::x(config)?,
             metrics: metrics.clone(),
             id: Uuid::new_v4(),
-            options: config.worker.options(&config.media, &config.x),
+            options: config
+                .worker
+                .options(&config.media, &config.x, &config.prices),
             chance: rand::random::<f64>,
             v1: V1Cache::default(),
         };

@@ -49,9 +49,9 @@ const SCOPES: [(&[&str], &str, Stops); 3] = [
     ),
 ];
 
-/// Whether X has ended the grant, so that only a login helps; a locked account has its grant still.
+/// Whether X has ended the grant, so that only a login helps.
 pub(crate) fn lacks_grant(row: &AccountRow) -> bool {
-    row.status == "needs_login" && code(row.reason.as_ref()) != "account_locked"
+    row.status == "needs_login"
 }
 
 /// Everything in the way, the worst first.
@@ -64,7 +64,7 @@ pub(crate) fn needs(row: &AccountRow) -> Vec<Need> {
             _ if lacks_grant(row) => login.clone(),
             "paused" => format!("`crier accounts resume {handle}`"),
             _ => format!(
-                "log in at x.com as @{handle} and do what X asks, then `crier accounts resume {handle}`"
+                "log in at x.com as @{handle} and do what X asks; crier goes on by itself, or at once with `crier accounts resume {handle}`"
             ),
         };
         needs.push(Need {
@@ -111,7 +111,7 @@ pub(crate) fn needs(row: &AccountRow) -> Vec<Need> {
 fn of_account(row: &AccountRow) -> Option<String> {
     let said = match (row.status.as_str(), code(row.reason.as_ref())) {
         ("active", _) => return None,
-        ("needs_login", "account_locked") => "X has locked it until a person unlocks it",
+        ("suspended", "account_locked") => "X has locked it until a person unlocks it",
         ("needs_login", "revoked") => "its grants were revoked",
         ("needs_login", "scope_missing") => "its grant does not hold what publishing needs",
         ("needs_login", _) => "X no longer lets crier post for it",
@@ -124,27 +124,28 @@ fn of_account(row: &AccountRow) -> Option<String> {
 
 fn of_app(row: &AccountRow) -> String {
     let handle = &row.account;
-    let resume = format!("then `crier accounts resume {handle}`");
+    let resume =
+        format!("crier then goes on by itself, or at once with `crier accounts resume {handle}`");
     match code(row.app_reason.as_ref()) {
         "app_credentials" => format!(
             "`crier auth login --account {handle} --client-secret-file FILE` with the secret that X's developer console shows"
         ),
         "client_not_enrolled" => format!(
-            "move the app into a project and its production environment in X's developer console, {resume}"
+            "move the app into a project and its production environment in X's developer console; {resume}"
         ),
         "oauth1_read_only" => format!(
             "give the app read and write permission in X's developer console, then `crier auth login --oauth1 --account {handle}`"
         ),
         "credits_depleted" | "spend_cap" => {
-            format!("buy credits or raise the spending limit in X's developer console, {resume}")
+            format!("buy credits or raise the spending limit in X's developer console; {resume}")
         }
         _ => {
             let hint = row.app_reason.as_ref().map(|reason| &reason["hint"]);
             let hint = hint.and_then(Value::as_str).unwrap_or_default();
             let hint = hint.split("; all jobs").next().unwrap_or_default();
             match hint {
-                "" => format!("look at the app in X's developer console, {resume}"),
-                hint => format!("{hint}, {resume}"),
+                "" => format!("look at the app in X's developer console; {resume}"),
+                hint => format!("{hint}; {resume}"),
             }
         }
     }
@@ -180,6 +181,7 @@ pub(super) mod tests {
             app: Some("app".into()),
             app_status: Some("active".into()),
             app_reason: None,
+            probe_at: None,
             scopes: SCOPES
                 .iter()
                 .flat_map(|(scopes, ..)| scopes.iter().map(|scope| (*scope).to_owned()))
@@ -253,7 +255,7 @@ pub(super) mod tests {
         assert_eq!(stopped("needs_login", "revoked", "").1, login);
         for (status, code) in [
             ("suspended", "account_suspended"),
-            ("needs_login", "account_locked"),
+            ("suspended", "account_locked"),
         ] {
             let (what, cure) = stopped(status, code, "");
             assert!(what.starts_with("X has "), "{what}");
@@ -289,7 +291,7 @@ pub(super) mod tests {
         assert!(stopped("oauth1_read_only", "").contains("auth login --oauth1 --account acme"));
         assert_eq!(
             stopped("access_level", "raise the plan; all jobs of this app wait"),
-            "raise the plan, then `crier accounts resume acme`"
+            "raise the plan; crier then goes on by itself, or at once with `crier accounts resume acme`"
         );
         assert!(stopped("odd", "").starts_with("look at the app"));
     }

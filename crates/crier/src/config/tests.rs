@@ -35,7 +35,9 @@ fn the_environment_goes_before_the_file() {
     .unwrap();
     assert_eq!((config.worker.concurrency, config.worker.poll_ms), (7, 40));
     assert_eq!(config.worker.look_waits_s, [1, 2, 3, 4]);
-    let options = config.worker.options(&config.media, &config.x);
+    let options = config
+        .worker
+        .options(&config.media, &config.x, &config.prices);
     assert!(options.one_shot && options.urls.rules.allow_private);
     assert_eq!(options.urls.rules.ports, [8443]);
     assert_eq!(options.spool_dir, Path::new("/var/tmp/crier"));

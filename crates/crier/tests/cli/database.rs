@@ -297,3 +297,40 @@ fn no_role_starts_on_an_old_schema_or_without_a_key() {
     );
     desk.close();
 }
+
+#[test]
+fn a_budget_is_set_shown_and_taken_away() {
+    let desk = Desk::furnished();
+    assert_eq!(
+        desk.done(&["accounts", "budget", "@acme", "12.50"]).out,
+        "app has cost 0.000 USD of 12.50 USD a month\n"
+    );
+    let shown = &desk.json(&["accounts", "budget", "app"])[0];
+    assert_eq!(
+        (&shown["app"], &shown["monthly_budget_usd"]),
+        (&"app".into(), &12.5.into())
+    );
+    let row = &desk.json(&["accounts", "show", "acme"])[0];
+    assert_eq!(row["app_money"]["monthly_budget_usd"], 12.5);
+    assert_eq!(row["costs"], serde_json::json!([]));
+    desk.sql("insert into crier.cost_deltas (app_id, account_id, kind, calls, micro_usd) select app_id, id, 'post', 3, 45000 from crier.accounts");
+    let shown = desk.done(&["accounts", "show", "acme"]).out;
+    assert!(
+        shown.contains("cost this month, post") && shown.contains("3 × = 0.045 USD"),
+        "{shown}"
+    );
+    assert_eq!(
+        desk.done(&["accounts", "budget", "app", "none"]).out,
+        "app has cost 0.045 USD without a bound\n"
+    );
+    desk.refused(
+        &["accounts", "budget", "nobody", "5"],
+        &["there is neither an app nor an account `nobody`"],
+    );
+    for wrong in ["much", "NaN", "inf"] {
+        let said = desk.say(&["accounts", "budget", "app", wrong]);
+        assert_eq!(said.code, 2, "{}", said.err);
+        assert!(said.err.contains("12.50"), "{}", said.err);
+    }
+    desk.close();
+}

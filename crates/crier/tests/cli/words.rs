@@ -26,6 +26,7 @@ const COMMANDS: &[&[&str]] = &[
     &["accounts", "show"],
     &["accounts", "pause"],
     &["accounts", "resume"],
+    &["accounts", "budget"],
     &["auth"],
     &["auth", "login"],
     &["auth", "import"],

@@ -5,8 +5,10 @@
     reason = "a helper that fails is a test that fails"
 )]
 
+mod answers;
 mod login;
 mod media;
+mod money;
 mod oauth1;
 mod posts;
 mod scheduler;

@@ -218,8 +218,10 @@ async fn no_secret_leaves_in_logs_pages_errors_or_rows() {
         "it was refreshed"
     );
     let out = std::fs::read_to_string(said.folder.join("stdout")).unwrap();
-    let page = out.lines().find(|line| line.contains("/metrics")).unwrap();
-    let metrics = stage.page(page).await;
+    let page = out
+        .lines()
+        .find_map(|line| line.strip_prefix("http://")?.strip_suffix("/metrics"));
+    let metrics = stage.page(page.unwrap(), "/metrics").await;
     crier.stop().await;
     let other = said.start(&stage, true);
     stage

@@ -145,6 +145,13 @@ impl Stage {
             .sim("POST", "/_sim/accounts", &wanted.to_string())
             .await;
         made.as_object_mut().unwrap().remove(kind);
+        let said = self.import(&made).await;
+        assert_eq!(said[0]["account"], wanted["username"]);
+        made
+    }
+
+    /// Imports accounts of the simulator, one or many, as a user would; answers what was said of each.
+    pub(crate) async fn import(&self, made: &Value) -> Vec<Value> {
         let mut import = self
             .command(&["auth", "import", "--json"])
             .stdin(Stdio::piped())
@@ -156,17 +163,17 @@ impl Stage {
         drop(input);
         let output = import.wait_with_output().await.unwrap();
         assert!(output.status.success());
-        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(said["account"], wanted["username"]);
-        made
+        let said = String::from_utf8(output.stdout).unwrap();
+        said.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     /// What a command printed; it must be done.
     pub(crate) async fn done_by(&self, words: &[&str]) -> String {
-        let output = self.command(words).output().await.unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success(), "{words:?}: {said}");
-        String::from_utf8(output.stdout).unwrap()
+        let (code, out, err) = self.say(words).await;
+        assert_eq!(code, Some(0), "{words:?}: {err}");
+        out
     }
 
     /// Its exit code, stdout and stderr.
@@ -221,12 +228,20 @@ impl Stage {
         serde_json::from_str(body).unwrap_or(Value::Null)
     }
 
-    /// A page that one of the processes serves.
-    pub(crate) async fn page(&self, address: &str) -> String {
-        let rest = address.strip_prefix("http://").unwrap();
-        let (host, path) = rest.split_once('/').unwrap();
-        let mut stream = TcpStream::connect(host).await.unwrap();
-        let request = format!("GET /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    /// A page that one of the processes serves, as soon as it listens.
+    pub(crate) async fn page(&self, address: &str, path: &str) -> String {
+        let begin = Instant::now();
+        let mut stream = loop {
+            match TcpStream::connect(address).await {
+                Ok(stream) => break stream,
+                Err(error) => assert!(
+                    begin.elapsed() < Duration::from_secs(30),
+                    "{address}: {error}"
+                ),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        let request = format!("GET {path} HTTP/1.1\r\nhost: crier\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();

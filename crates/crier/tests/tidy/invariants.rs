@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{assert_none, read, root, rust_files};
 
 /// Names of the functions under a test attribute (`#[test]`, `#[tokio::test]`, …).
-fn test_names(text: &str) -> BTreeSet<String> {
+pub(super) fn test_names(text: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let mut attribute = false;
     for line in text.lines().map(str::trim) {

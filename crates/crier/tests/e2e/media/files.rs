@@ -17,6 +17,11 @@ impl Files {
         Self(path)
     }
 
+    /// The folder, as a setting.
+    pub(crate) fn folder(&self) -> String {
+        self.0.to_str().unwrap().to_owned()
+    }
+
     /// Writes a file, and answers its SHA-256.
     pub(crate) fn put(&self, name: &str, content: &[u8]) -> String {
         std::fs::write(self.0.join(name), content).unwrap();
