@@ -1,0 +1,1 @@
+//! Lists that once broke a promise, shrunk and named.

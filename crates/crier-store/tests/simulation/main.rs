@@ -1,0 +1,30 @@
+//! The core under fire: seeded lists of operations with injected faults, against the real store on a real Postgres, with
+//! a small model of X beside it; every promise is checked after every operation (docs/ARCHITECTURE.md lists them).
+//!
+//! **Invariant:** a seed is reproducible: one operation at a time, and a clock that only the list moves. A list that fails
+//! is shrunk and printed as Rust, to be kept in `cases.rs`.
+//!
+//! `CRIER_SIM_SEEDS=N` runs N seeds (from `CRIER_SIM_FROM`), `CRIER_SIM_SEED=x` one, with its operations printed.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a helper that fails is a test that fails, and a failing seed prints itself"
+)]
+
+mod cases;
+mod chance;
+mod claim;
+mod db;
+mod look;
+mod ops;
+mod people;
+mod plan;
+mod publish;
+mod rest;
+mod run;
+mod scheduler;
+mod shrink;
+mod stage;
+mod world;
+mod x;
