@@ -188,7 +188,8 @@ fn check(world: &World, given: &[(String, String)]) -> Result<Ask, String> {
         return Err(format!("`state` is longer than {STATE_LIMIT} characters"));
     }
     let hashed = match value(given, "code_challenge_method") {
-        Some("S256") => true,
+        // twitter-api-v2 of npm writes it small, and X takes that.
+        Some("S256" | "s256") => true,
         Some("plain") | None => false,
         Some(other) => return Err(format!("`{other}` is not a code challenge method")),
     };

@@ -247,8 +247,13 @@ fn exchange(user: &User, code: &str, changes: &[(&str, &str)]) -> Request {
 async fn a_code_with_pkce_becomes_tokens_once() {
     let x = X::start().await;
     let acme = x.user("acme").await;
+    for method in ["s256", "S256"] {
+        let seen = consent(&x, &acme, &[("code_challenge_method", method)]).await;
+        assert_eq!(seen.status, 302);
+        let code = code(&seen);
+        x.send(exchange(&acme, &code, &[])).await.expect(200);
+    }
     let seen = consent(&x, &acme, &[]).await;
-    assert_eq!(seen.status, 302);
     let code = code(&seen);
     let body = x.send(exchange(&acme, &code, &[])).await.expect(200);
     assert_eq!(body["scope"], "tweet.read users.read offline.access");
