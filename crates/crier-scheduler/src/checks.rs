@@ -110,19 +110,20 @@ pub fn look(
         crier_core::options::PostOptions::default()
     });
     let items = draft.media.as_ref().map_err(Clone::clone);
-    let items = items.and_then(parse_media).unwrap_or_else(|fault| {
-        faults.push(fault);
-        Vec::new()
-    });
-    if !faults.is_empty() {
-        // What cannot be read cannot be judged further.
-        return faults;
-    }
-    let mut media = Vec::with_capacity(items.len());
-    for item in &items {
-        let (fact, fault) = fact(item, probe, urls);
-        media.push(fact);
-        faults.extend(fault);
+    let mut media = Vec::new();
+    match items.and_then(parse_media) {
+        Ok(items) => {
+            for item in &items {
+                let (fact, fault) = fact(item, probe, urls);
+                media.push(fact);
+                faults.extend(fault);
+            }
+        }
+        Err(fault) => {
+            faults.push(fault);
+            // There is something, whatever it is: what the rest of the row lacks is told all the same.
+            media.push(MediaFact::default());
+        }
     }
     faults.extend(lint(&Draft {
         text: &draft.text,
@@ -459,6 +460,29 @@ mod tests {
         assert_eq!(again(look(&quote)), None, "only an edit mends it");
         let rules = UrlRules::default();
         assert_eq!(judge(&quote, None, &rules, false), Finding::Fine);
+    }
+
+    #[test]
+    fn a_column_that_cannot_be_read_hides_no_fault_of_the_others() {
+        let codes = |draft: &CheckDraft| {
+            super::look(draft, Some(&Folder), &UrlRules::default(), true)
+                .into_iter()
+                .map(|fault| fault.code)
+                .collect::<Vec<_>>()
+        };
+        let bad = CheckDraft {
+            text: "x".repeat(281),
+            media: Err(Fault::new("media_invalid", "unreadable", "", "")),
+            options: Ok(json!({"colour": 1})),
+            ..draft()
+        };
+        let all = ["options_invalid", "media_invalid", "text_too_long"];
+        assert_eq!(codes(&bad), all);
+        let bare = CheckDraft {
+            text: String::new(),
+            ..bad
+        };
+        assert_eq!(codes(&bare), all[..2], "there may be media");
     }
 
     #[test]

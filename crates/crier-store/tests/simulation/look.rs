@@ -175,7 +175,7 @@ impl World<'_> {
                     .fenced(
                         "settle_found",
                         &lease,
-                        store.settle_found(&lease, id, "found"),
+                        store.settle_found(&lease, id, "found", None),
                     )
                     .await?;
                 if matches!(found, Err(StoreError::PostTaken { .. })) {

@@ -36,7 +36,7 @@ pub(crate) enum Jobs {
     Settle(Settle),
     /// Follow jobs until they have ended; fails if one did not go out.
     Watch(Watch),
-    /// Say what X would refuse of jobs that wait, all faults at once; fails if one can never go out.
+    /// Say what X would refuse of jobs that wait; fails if one can never go out.
     Lint(lint::Lint),
     /// Delete the posts of published jobs from X again.
     #[command(after_help = unpublish::AFTER)]

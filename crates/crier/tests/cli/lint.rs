@@ -83,7 +83,14 @@ fn a_dry_run_tells_all_and_leaves_nothing() {
         .collect();
     assert_eq!(
         (both.code, codes),
-        (1, vec![&json!("insert_refused"), &json!("options_invalid")])
+        (
+            1,
+            vec![
+                &json!("insert_refused"),
+                &json!("options_invalid"),
+                &json!("text_too_long")
+            ]
+        )
     );
     let nobody = desk.say(&["post", "--dry-run", "--account", "nobody", "hi"]);
     assert!(

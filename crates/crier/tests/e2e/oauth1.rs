@@ -184,3 +184,40 @@ async fn an_app_without_credits_stops_its_oauth_1_0a_accounts_too() {
     crier.stop().await;
     stage.done().await;
 }
+
+#[tokio::test]
+async fn a_token_that_is_revoked_during_uploads_waits_for_a_login_too() {
+    let revoked = json!({"route": "POST /2/media/upload/initialize", "kind": "answer", "status": 401, "times": 3,
+        "body": {"errors": [{"code": 89, "message": "Invalid or expired token."}]}});
+    let stage = Stage::new(&json!({"faults": [revoked]})).await;
+    signer(&stage).await;
+    let files = Files::new();
+    files.put("a.png", &png(70_000));
+    stage
+        .sql(r#"insert into crier.jobs (account, text, media) values ('acme', 'with a picture', '[{"path": "a.png"}]')"#)
+        .await;
+    let crier = files.start(&stage, "run");
+    for tries in 1..=2 {
+        stage
+            .until(
+                &format!("select attempts = {tries} and error->>'code' = 'oauth1_refused' as done from crier.media_uploads"),
+                SOON,
+            )
+            .await;
+        stage
+            .sql("update crier.clock set shift = shift + interval '1 hour'")
+            .await;
+    }
+    stage
+        .until(
+            "select status = 'needs_login' and reason->>'detail' = 'Invalid or expired token.' as done from crier.accounts",
+            SOON,
+        )
+        .await;
+    let job = stage.rows("select state from crier.jobs").await;
+    assert_eq!(job, [json!({"state": "scheduled"})], "its jobs wait");
+    signer(&stage).await;
+    stage.until(ALL_PUBLISHED, SOON).await;
+    crier.stop().await;
+    stage.done().await;
+}

@@ -175,7 +175,7 @@ async fn what_x_refuses_to_delete_stays_and_says_why() {
         .rows("select count(*) as n from crier.attempts where step = 'unpublish' and outcome = 'failed'")
         .await;
     assert!(outcomes[0]["n"].as_i64().unwrap() >= 2);
-    assert!(deletes(&stage).await >= before + 1);
+    assert!(deletes(&stage).await > before);
     let (code, _, err) = stage.say(&["jobs", "unpublish", "99", "--yes"]).await;
     assert!(
         code == Some(1) && err.contains("there is no job 99"),

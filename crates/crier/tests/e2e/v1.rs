@@ -306,3 +306,73 @@ async fn the_refusals_of_v1_are_told_apart() {
     crier.stop().await;
     stage.done().await;
 }
+
+#[tokio::test]
+async fn a_worker_killed_in_a_call_of_v1_leaves_one_post() {
+    let slow = json!({"route": UPDATE, "kind": "slow", "delay_ms": 2_000});
+    let (stage, files, _) = setting(&json!({"faults": [slow]})).await;
+    insert(&stage, "hangs", PICTURE, "{}").await;
+    let crier = start(&stage, &files);
+    stage
+        .until(
+            "select exists (select 1 from crier.leases where phase = 'sending') as done",
+            SOON,
+        )
+        .await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    crier.kill().await;
+    stage
+        .sql("update crier.clock set shift = interval '2 minutes'")
+        .await;
+    let crier = start(&stage, &files);
+    job(&stage, 1, "state = 'published'").await;
+    assert_eq!(updates(&stage).await, 1);
+    crier.stop().await;
+    stage.done().await;
+}
+
+#[tokio::test]
+async fn where_v2_shows_nothing_a_person_settles_what_nobody_heard_of() {
+    let closed = json!({"route": "GET /2/users/{id}/tweets", "kind": "answer", "status": 403, "times": 9,
+        "body": {"errors": [{"code": 453, "message": "You currently have access to a subset of X API V2 endpoints"}]}});
+    let lost = json!({"route": UPDATE, "kind": "answer_lost"});
+    let (stage, files, _) = setting(&json!({"faults": [closed, lost]})).await;
+    insert(&stage, "unseen", PICTURE, "{}").await;
+    let crier = start(&stage, &files);
+    job(
+        &stage,
+        1,
+        "state = 'unknown' and error->>'code' = 'access_level'",
+    )
+    .await;
+    let posts = stage.sim("GET", "/_sim/posts", "").await;
+    let id = posts[0]["id"].as_str().unwrap();
+    stage
+        .done_by(&["jobs", "settle", "1", "--published", id])
+        .await;
+    job(&stage, 1, "state = 'published'").await;
+    assert_eq!(updates(&stage).await, 1);
+    crier.stop().await;
+    stage.done().await;
+}
+
+#[tokio::test]
+async fn an_account_of_v1_that_lost_its_tokens_waits_for_them() {
+    let (stage, files, _) = setting(&json!({})).await;
+    stage
+        .sql("delete from crier.credentials where kind = 'oauth1'")
+        .await;
+    insert(&stage, "waits", PICTURE, "{}").await;
+    let crier = start(&stage, &files);
+    stage
+        .until(
+            "select status = 'needs_login' and reason->>'title' like '%no OAuth 1.0a tokens' as done from crier.accounts",
+            SOON,
+        )
+        .await;
+    stage.account("acme").await;
+    job(&stage, 1, "state = 'published'").await;
+    assert_eq!(updates(&stage).await, 1);
+    crier.stop().await;
+    stage.done().await;
+}

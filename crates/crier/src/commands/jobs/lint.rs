@@ -14,8 +14,11 @@ use crate::screen::note;
 /// Jobs read at once.
 const PAGE: i64 = 500;
 
-/// Which jobs; all that wait if none are named.
+/// Which jobs.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "All that wait if none are named; all faults of a job at once. Nothing is sent, and nothing changes."
+)]
 pub(crate) struct Lint {
     /// Their numbers.
     #[arg(conflicts_with = "campaign")]

@@ -14,7 +14,7 @@ use crate::exit::{Refusal, Refuse};
 use crate::screen::{instant, note, short};
 
 pub(super) const AFTER: &str = "\
-The job stays `published`, and its post its own: it is not sent again, and its dedupe key stays used.
+The job stays `published`: it is not sent again, and its dedupe key stays used.
 Doing it twice does no harm.";
 
 /// Which posts.
@@ -40,9 +40,12 @@ impl Unpublish {
         }
         let worker = connect::worker(&context.config, store)?;
         let (mut left, mut hint) = (0, String::new());
-        for post in posts.iter() {
+        for post in &posts {
             // What was just learned of a limit holds for the next one, too.
-            let post = &store.job_post(post.job).await?.unwrap_or(post.clone());
+            let post = &store
+                .job_post(post.job)
+                .await?
+                .unwrap_or_else(|| post.clone());
             if let Some(at) = post.deleted_at {
                 let words = format!("was deleted at {}", instant(at));
                 tell(context, post, "deleted_before", &words, None)?;
