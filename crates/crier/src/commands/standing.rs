@@ -97,9 +97,13 @@ pub(crate) fn needs(row: &AccountRow) -> Vec<Need> {
             }
             needs.push(Need {
                 what: format!("lacks {}: {lost}", missing.join(" and ")),
-                cure: format!(
-                    "give the app this permission in X's developer console, then `crier auth login --account {handle}`"
-                ),
+                cure: match stops {
+                    // No permission of the app's: it is there for the asking.
+                    Stops::Soon => format!("`crier auth login --account {handle}` asks for it"),
+                    Stops::All | Stops::Some => format!(
+                        "give the app this permission in X's developer console, then `crier auth login --account {handle}`"
+                    ),
+                },
                 stops,
             });
         }

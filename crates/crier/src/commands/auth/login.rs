@@ -14,6 +14,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use crier_store::{Account, Import, Store, StoreError};
+use crier_x::{AppCredentials, Auth, XClient};
+use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use crate::commands::Context;
@@ -124,7 +126,7 @@ impl Options {
             oauth2::ask(&self, context, &store, &x, known.as_ref()).await?
         };
         let kept = match granted {
-            Ok(granted) => self.keep(&store, known.as_ref(), granted).await,
+            Ok(granted) => self.keep(&store, &x, known.as_ref(), granted).await,
             Err(error) => Err(error),
         };
         if let Some(visitor) = visitor {
@@ -137,6 +139,7 @@ impl Options {
     async fn keep(
         &self,
         store: &Store,
+        x: &XClient,
         known: Option<&Account>,
         granted: Granted,
     ) -> anyhow::Result<(Account, Granted)> {
@@ -149,18 +152,44 @@ impl Options {
                 None => wanted.eq_ignore_ascii_case(is),
             };
             if !right {
+                give_back(x, &granted.import).await;
                 return Refusal::new(format!(
                     "access was granted for `@{is}`, not for `@{wanted}`: nothing was kept"
                 ))
                 .hint(format!(
-                    "log in to x.com as `@{wanted}`, or use a private window, then try again; \
-                     `@{is}` may take the app's access back in its settings at x.com"
+                    "log in to x.com as `@{wanted}`, or use a private window, then try again"
                 ))
                 .fail();
             }
         }
         let account = store.import_account(&granted.import).await?;
         Ok((account, granted))
+    }
+}
+
+/// Takes back at X what nobody wanted. If that fails, it is a grant that nobody holds.
+async fn give_back(x: &XClient, import: &Import) {
+    let mut ended = Ok(());
+    if let Some(tokens) = &import.oauth2 {
+        let app = AppCredentials {
+            client_id: tokens.client_id.clone(),
+            client_secret: tokens.client_secret.clone(),
+        };
+        let token = tokens.refresh_token.as_ref();
+        let token = token.unwrap_or(&tokens.access_token);
+        ended = x.revoke(&app, token).await.map(|_| ());
+    }
+    if let Some(tokens) = &import.oauth1 {
+        let auth = Auth::OAuth1 {
+            consumer_key: tokens.consumer_key.expose_secret().to_owned(),
+            consumer_secret: tokens.consumer_secret.clone(),
+            access_token: tokens.access_token.clone(),
+            access_token_secret: tokens.access_token_secret.clone(),
+        };
+        ended = x.invalidate_token(&auth).await.map(|_| ());
+    }
+    if let Err(fault) = ended {
+        tracing::warn!("the grant was not given back to X: {fault}");
     }
 }
 

@@ -78,7 +78,7 @@ async fn a_no_a_wrong_number_and_a_foreign_answer_connect_nothing() {
         .visit(&login.decide_oauth1(&[("decision", "deny")]).await)
         .await;
     assert!(
-        page.body.contains("access was not granted"),
+        page.body.contains("Access was not granted"),
         "{}",
         page.body
     );

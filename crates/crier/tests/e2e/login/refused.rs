@@ -40,7 +40,7 @@ async fn a_denied_consent_a_late_code_and_a_wrong_secret_change_nothing() {
         .await;
     assert_eq!(page.status, 400);
     assert!(
-        page.body.contains("access was not granted"),
+        page.body.contains("Access was not granted"),
         "{}",
         page.body
     );
@@ -65,7 +65,7 @@ async fn a_denied_consent_a_late_code_and_a_wrong_secret_change_nothing() {
         page.body
     );
     assert!(
-        page.body.contains("more than 30 seconds old"),
+        page.body.contains("The code was more than 30 seconds old"),
         "{}",
         page.body
     );
@@ -257,7 +257,7 @@ async fn another_account_than_the_one_that_is_meant_is_not_taken() {
         .await;
     assert!(
         page.body
-            .contains("access was granted for `@orbit`, not for `@acme`"),
+            .contains("Access was granted for `@orbit`, not for `@acme`"),
         "{}",
         page.body
     );
@@ -267,6 +267,13 @@ async fn another_account_than_the_one_that_is_meant_is_not_taken() {
         &["nothing was kept", "hint: log in to x.com as `@acme`"],
     );
     assert_eq!(stage.rows("select 1 from crier.accounts").await.len(), 1);
+    let calls = stage.sim("GET", "/_sim/requests", "").await;
+    let last = calls.as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&last["route"], &last["status"]),
+        (&json!("POST /2/oauth2/revoke"), &json!(200)),
+        "what nobody wanted is given back"
+    );
     let login = Login::begin(&stage, &["--account", "Orbit"]).await;
     login
         .visit(&login.decide(&[("account", "orbit")]).await)

@@ -19,8 +19,13 @@ const BACK: &str = "The terminal says more. You can close this window.";
 impl Page {
     /// The account is connected. `notes` are what is lacking.
     pub(super) fn connected(handle: &str, notes: &[String]) -> Self {
-        let mut lines = vec!["crier may publish for this account now.".to_owned()];
-        lines.extend_from_slice(notes);
+        let first = if notes.is_empty() {
+            "crier may publish for this account now."
+        } else {
+            "crier has a token of this account now, but:"
+        };
+        let mut lines = vec![first.to_owned()];
+        lines.extend(notes.iter().map(|note| sentence(note)));
         lines.push(CLOSE.to_owned());
         Self {
             well: true,
@@ -31,8 +36,8 @@ impl Page {
 
     /// It did not go well.
     pub(super) fn failed(what: &str, hint: &str) -> Self {
-        let lines = [what, hint, BACK].map(str::to_owned);
-        Self::wrong("The account is not connected", lines.to_vec())
+        let lines = vec![sentence(what), sentence(hint), BACK.to_owned()];
+        Self::wrong("The account is not connected", lines)
     }
 
     /// A login that ended before this page could be shown.
@@ -118,6 +123,20 @@ p:last-of-type {{ color: var(--soft); }}
     }
 }
 
+/// Words of the terminal as a sentence.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let Some(first) = letters.next() else {
+        return String::new();
+    };
+    let end = if text.ends_with(['.', '!', '?']) {
+        ""
+    } else {
+        "."
+    };
+    format!("{}{}{end}", first.to_uppercase(), letters.as_str())
+}
+
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -142,11 +161,11 @@ mod tests {
         let html = Page::failed("<script>alert('x')</script>", "a & \"b\"").html();
         assert!(!html.contains("<script"), "{html}");
         assert!(html.contains("&lt;script&gt;alert(&#39;x&#39;)"), "{html}");
-        assert!(html.contains("<p>a &amp; &quot;b&quot;</p>"), "{html}");
+        assert!(html.contains("<p>A &amp; &quot;b&quot;.</p>"), "{html}");
         let html = Page::connected("<b>", &["no media".into()]).html();
         assert!(html.contains("@&lt;b&gt; is connected"), "{html}");
         assert!(
-            html.contains("<p>no media</p>\n<p>You can close this window.</p>"),
+            html.contains("<p>No media.</p>\n<p>You can close this window.</p>"),
             "{html}"
         );
     }
