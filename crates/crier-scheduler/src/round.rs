@@ -179,8 +179,8 @@ impl Scheduler {
         let (probe, self_serve) = (self.options.media.clone(), self.options.self_serve);
         let urls = self.options.urls.clone();
         // Files may lie on a slow disk: not in the way of other tasks.
-        let begin = Instant::now();
         let judged = tokio::task::spawn_blocking(move || {
+            let begin = Instant::now();
             checks
                 .into_iter()
                 .take_while(|_| begin.elapsed() < CHECK_TIME)

@@ -62,7 +62,7 @@ pub struct Upload {
     pub category: Option<String>,
     /// Size and modification time of the file at the first segment.
     pub file_stamp: Option<String>,
-    /// Size of the segments, or of those to try next after X found larger ones too large; 0: X has it without segments.
+    /// Size of the segments, or of those to try next after X found larger ones too large; `None` beside a media id: X has the file as a whole.
     pub segment_bytes: Option<i32>,
     /// Size of the segments that X took of this account lately, after it had found larger ones too large.
     pub account_segment_bytes: Option<i32>,
@@ -95,8 +95,8 @@ pub struct NewSession {
     pub total_bytes: i64,
     /// Size and modification time of the file.
     pub file_stamp: String,
-    /// Size of the segments.
-    pub segment_bytes: i32,
+    /// Size of the segments; `None`: X has the file as a whole.
+    pub segment_bytes: Option<i32>,
     /// Life of the session in seconds, if X said.
     pub expires_in_s: Option<u64>,
 }

@@ -22,7 +22,7 @@ fn session(id: &str) -> NewSession {
         category: "tweet_video".into(),
         total_bytes: 10,
         file_stamp: "10:1".into(),
-        segment_bytes: 2,
+        segment_bytes: Some(2),
         expires_in_s: Some(1_295_999),
     }
 }

@@ -162,7 +162,7 @@ impl World<'_> {
             category: "tweet_image".into(),
             total_bytes: 10,
             file_stamp: "10:1".into(),
-            segment_bytes: 10,
+            segment_bytes: Some(10),
             expires_in_s: u64::try_from(life.num_seconds()).ok(),
         };
         let saved = self

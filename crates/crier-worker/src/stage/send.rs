@@ -30,8 +30,8 @@ const FINALIZES: u32 = 3;
 #[derive(Debug, Clone)]
 pub(super) struct Resumed {
     pub(super) media_id: String,
-    /// 0: the file is at X as a whole.
-    pub(super) segment_bytes: u32,
+    /// `None`: the file is at X as a whole.
+    pub(super) segment_bytes: Option<u32>,
     pub(super) done: u16,
     /// Finalize may have been sent.
     pub(super) finalizing: bool,
@@ -53,7 +53,7 @@ impl Staging {
         let known = [self.upload.segment_bytes, self.upload.account_segment_bytes]
             .into_iter()
             .flatten()
-            .filter_map(|bytes| u32::try_from(bytes).ok().filter(|bytes| *bytes > 0));
+            .filter_map(|bytes| u32::try_from(bytes).ok());
         let mut segment_bytes = known.fold(own, u32::min).max(least);
         let mut session = resumed;
         loop {
@@ -61,17 +61,18 @@ impl Staging {
                 Some(resumed) => resumed,
                 None => self.initialize(file, media, segment_bytes, kept).await?,
             };
+            segment_bytes = begun.segment_bytes.unwrap_or(segment_bytes);
             if begun.finalizing {
                 return self.finish(&begun.media_id, true).await;
             }
-            match self.segments(file, &begun, kept).await {
+            match self.segments(file, &begun, segment_bytes, kept).await {
                 Ok(()) => {}
                 Err(Trouble::Fault(fault, verdict, endpoint))
                     if verdict.action == Action::SmallerChunk =>
                 {
                     // Halves have other numbers, so they need another session.
-                    let half = (begun.segment_bytes / 2).max(LEAST_SEGMENT).max(least);
-                    if half == begun.segment_bytes {
+                    let half = (segment_bytes / 2).max(LEAST_SEGMENT).max(least);
+                    if half == segment_bytes {
                         return Err(self.give_up(Trouble::Fault(fault, verdict, endpoint)).await);
                     }
                     segment_bytes = half;
@@ -121,7 +122,7 @@ impl Staging {
                 category: media.media_category.clone(),
                 total_bytes: i64::try_from(file.bytes).unwrap_or(i64::MAX),
                 file_stamp: file.stamp.clone(),
-                segment_bytes: i32::try_from(segment_bytes).unwrap_or(i32::MAX),
+                segment_bytes: Some(i32::try_from(segment_bytes).unwrap_or(i32::MAX)),
                 expires_in_s: session.expires_after_s,
             };
             let ttl = self.worker.options.lease;
@@ -132,7 +133,7 @@ impl Staging {
         }
         Ok(Resumed {
             media_id: session.id,
-            segment_bytes,
+            segment_bytes: Some(segment_bytes),
             done: 0,
             finalizing: false,
         })
@@ -142,9 +143,10 @@ impl Staging {
         &mut self,
         file: &MediaFile,
         session: &Resumed,
+        segment_bytes: u32,
         kept: bool,
     ) -> Result<(), Trouble> {
-        let size = u64::from(session.segment_bytes);
+        let size = u64::from(segment_bytes);
         let mut index = session.done;
         loop {
             let from = u64::from(index) * size;

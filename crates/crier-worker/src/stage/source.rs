@@ -155,7 +155,7 @@ impl Staging {
             category: media.media_category.clone(),
             total_bytes: i64::try_from(file.bytes).unwrap_or(i64::MAX),
             file_stamp: file.stamp.clone(),
-            segment_bytes: 0,
+            segment_bytes: None,
             expires_in_s: state.expires_after_s,
         };
         let ttl = self.worker.options.lease;

@@ -44,7 +44,7 @@ impl Staging {
             return Ok(state.expires_after_s);
         }
         let state = match resumed {
-            Some(resumed) if resumed.segment_bytes == 0 => self.as_it_is(&resumed),
+            Some(resumed) if resumed.segment_bytes.is_none() => self.as_it_is(&resumed),
             None => match self.one_shot(&file, category, &media).await? {
                 Some(state) => state,
                 None => self.send(&file, &media, None, true).await?,
@@ -80,7 +80,10 @@ impl Staging {
         }
         Some(Resumed {
             media_id: upload.media_id.clone()?,
-            segment_bytes: u32::try_from(upload.segment_bytes?).ok()?,
+            segment_bytes: match upload.segment_bytes {
+                Some(bytes) => Some(u32::try_from(bytes).ok()?),
+                None => None,
+            },
             done: u16::try_from(upload.segments_done).ok()?,
             finalizing: upload.finalizing,
         })

@@ -8,6 +8,7 @@
 mod answers;
 mod login;
 mod media;
+mod memory;
 mod money;
 mod oauth1;
 mod posts;

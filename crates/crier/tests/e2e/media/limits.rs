@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::files::{film, gif};
+use super::files::{Files, film, gif, png};
 use super::{ALL_PUBLISHED, SOON, calls, list, setting};
+use crate::support::Stage;
 
 #[tokio::test]
 async fn what_x_would_not_take_fails_its_job_within_seconds_with_both_figures() {
@@ -164,6 +165,41 @@ async fn gifs_go_as_gifs() {
     assert_eq!(still["media"][1]["category"], "tweet_image");
     let media = list(&stage, "/_sim/media").await;
     assert!(media.iter().all(|m| m["media_type"] == "image/gif"));
+    crier.stop().await;
+    stage.done().await;
+}
+
+#[tokio::test]
+async fn a_file_too_large_for_its_kind_fails_its_job_alone_within_seconds() {
+    let files = Files::new();
+    files.put("huge.png", &png(5 * 1024 * 1024 + 1));
+    files.put("fine.png", &png(5 * 1024 * 1024));
+    let stage = Stage::new(&json!({})).await;
+    stage.account("acme").await;
+    let crier = files.start(&stage, "run");
+    stage
+        .sql(
+            r#"insert into crier.jobs (account, text, run_at, media) values
+                 ('acme', 'huge', crier.now() + interval '1 day', '[{"path": "huge.png"}]'),
+                 ('acme', 'fine', crier.now() + interval '1 day', '[{"path": "fine.png"}]')"#,
+        )
+        .await;
+    stage
+        .until(
+            "select state = 'failed' as done from crier.jobs where id = 1",
+            Duration::from_secs(8),
+        )
+        .await;
+    let jobs = stage
+        .rows("select state, error->>'code' as code, warning from crier.jobs order by id")
+        .await;
+    assert_eq!(
+        jobs,
+        [
+            json!({"state": "failed", "code": "media_too_large", "warning": null}),
+            json!({"state": "scheduled", "code": null, "warning": null}),
+        ]
+    );
     crier.stop().await;
     stage.done().await;
 }

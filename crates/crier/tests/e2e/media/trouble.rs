@@ -125,3 +125,36 @@ async fn a_file_that_x_does_not_finish_is_uploaded_anew_after_the_deadline() {
     crier.stop().await;
     stage.done().await;
 }
+
+#[tokio::test]
+async fn a_limit_of_uploads_is_waited_out_and_holds_no_plain_post_back() {
+    let (stage, files) = setting(&json!({})).await;
+    files.put("film.mp4", &mp4(6 * 1024 * 1024));
+    let limit = json!({"account": "acme", "route": APPEND, "limit": 4, "window_s": 6});
+    stage.sim("POST", "/_sim/limits", &limit.to_string()).await;
+    stage
+        .sql(
+            r#"insert into crier.jobs (account, text, media) values ('acme', 'film', '[{"path": "film.mp4"}]');
+               insert into crier.jobs (account, text) values ('acme', 'plain')"#,
+        )
+        .await;
+    let crier = files.start(&stage, "run");
+    stage.until(ALL_PUBLISHED, SOON).await;
+    let appends = calls(&stage, APPEND).await;
+    let refused = appends.iter().filter(|call| call["status"] == 429).count();
+    assert_eq!(
+        (appends.len(), refused),
+        (6, 0),
+        "not one call before the reset"
+    );
+    let attempts = stage.rows("select attempts from crier.media_uploads").await;
+    assert_eq!(
+        attempts,
+        [json!({"attempts": 0})],
+        "a limit costs no attempt"
+    );
+    let posts = list(&stage, "/_sim/posts").await;
+    assert_eq!(posts[0]["text"], "plain");
+    crier.stop().await;
+    stage.done().await;
+}
