@@ -239,3 +239,13 @@ async fn a_script_sets_up_accounts_faults_and_options() {
     assert_eq!(x.look("/_sim/options").await["read_delay_ms"], 0);
     assert_eq!(x.look("/_sim/accounts").await[0]["username"], "acme");
 }
+
+#[tokio::test]
+async fn the_readme_tells_every_option() {
+    let x = X::start().await;
+    let options = x.look("/_sim/options").await;
+    let readme = include_str!("../../README.md");
+    for name in options.as_object().unwrap().keys() {
+        assert!(readme.contains(&format!("`{name}`")), "{name}");
+    }
+}
