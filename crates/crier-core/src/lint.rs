@@ -90,9 +90,17 @@ pub fn lint(draft: &Draft<'_>) -> Vec<Fault> {
     faults
 }
 
-/// What of a draft its publisher cannot carry, for whoever is about to send it.
-pub fn publisher_faults(draft: &Draft<'_>) -> Vec<Fault> {
-    v1::faults(draft)
+/// What X would surely refuse of a draft, for whoever is about to send it: files and scopes were looked at before.
+pub fn sending_faults(draft: &Draft<'_>) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = text_fault(draft).into_iter().collect();
+    faults.extend(check_exclusions(
+        draft.options,
+        draft.media.len(),
+        draft.is_reply,
+    ));
+    faults.extend(v1::faults(draft));
+    faults.retain(|fault| fault.permanent);
+    faults
 }
 
 fn text_fault(draft: &Draft<'_>) -> Option<Fault> {

@@ -39,6 +39,8 @@ pub struct Claimed {
     pub replies_to_own: bool,
     /// By which call the account publishes.
     pub publisher: Publisher,
+    /// Weighted characters that the account may post.
+    pub text_limit: usize,
     /// The job that this one follows.
     pub after: Option<i64>,
     /// Post on X that this one replies to, if the job follows another; it must not go out without.
@@ -61,6 +63,7 @@ type Row = (
     String,
     String,
     bool,
+    i32,
 );
 
 impl Store {
@@ -116,7 +119,8 @@ impl Store {
             )
             select p.id, p.lane, s.token, p.revision, p.text, p.media::text, p.options::text, crier.readable(p.run_at), p.attempts, p.max_attempts, p.after,
                    (select post_id from crier.posts where job_id = p.after), a.handle, a.publisher,
-                   (select true from crier.posts o where o.post_id = p.options #>> '{reply,in_reply_to_tweet_id}' and o.account_id = p.lane) is not null
+                   (select true from crier.posts o where o.post_id = p.options #>> '{reply,in_reply_to_tweet_id}' and o.account_id = p.lane) is not null,
+                   a.text_limit
               from pick p join leased s on s.subject = p.id join crier.accounts a on a.id = p.lane",
         )
         .bind(&lanes)
@@ -177,6 +181,7 @@ fn claimed(row: Row) -> Claimed {
         handle,
         publisher,
         replies_to_own,
+        text_limit,
     ) = row;
     Claimed {
         lease: Lease {
@@ -194,6 +199,7 @@ fn claimed(row: Row) -> Claimed {
         max_attempts,
         handle,
         replies_to_own,
+        text_limit: usize::try_from(text_limit).unwrap_or(0),
         publisher: Publisher::ALL
             .into_iter()
             .find(|known| known.as_str() == publisher)

@@ -134,7 +134,7 @@ impl Worker {
         if job.publisher == Publisher::V1UpdateWithMedia {
             return self.publish_by_v1(job, &options).await;
         }
-        if let Some(fault) = unfit(job, &options, &[]) {
+        if let Some(fault) = unfit(job, &options, &vec![MediaFact::default(); wanted]) {
             return Ok((failed(&fault), none));
         }
         let margin = self.x.config().timeout + SKEW_ALLOWANCE;
@@ -384,30 +384,36 @@ impl Worker {
     async fn settle(&self, job: &Claimed, settlement: &Settlement, windows: &[Window]) {
         let (end, code) = match settlement {
             Settlement::Published { .. } => (AttemptEnd::Published, None),
-            Settlement::Snoozed { why, .. } => (AttemptEnd::Snoozed, Some(&why.code)),
-            Settlement::Retry { why, .. } => (AttemptEnd::Retry, Some(&why.code)),
-            Settlement::Failed(why) => (AttemptEnd::Failed, Some(&why.code)),
-            Settlement::Unknown { why, .. } => (AttemptEnd::Unknown, Some(&why.code)),
+            Settlement::Snoozed { why, .. } => (AttemptEnd::Snoozed, Some(why)),
+            Settlement::Retry { why, .. } => (AttemptEnd::Retry, Some(why)),
+            Settlement::Failed(why) => (AttemptEnd::Failed, Some(why)),
+            Settlement::Unknown { why, .. } => (AttemptEnd::Unknown, Some(why)),
         };
         match self.write_outcome(job, windows, settlement).await {
             Ok(times) => {
-                self.metrics.attempt_ended(end, code.map(String::as_str));
+                self.metrics
+                    .attempt_ended(end, code.map(|why| why.code.as_str()));
                 if let Some((run_at, published_at)) = times {
                     let lateness = (published_at - run_at).to_std().unwrap_or_default();
                     self.metrics.published(lateness);
                     tracing::info!(
                         job = job.lease.subject,
-                        late_ms = lateness.as_millis(),
-                        "job {} is published",
-                        job.lease.subject
+                        account = job.handle,
+                        late_ms = u64::try_from(lateness.as_millis()).unwrap_or(u64::MAX),
+                        "job {} of @{} is published",
+                        job.lease.subject,
+                        job.handle
                     );
                 } else {
                     tracing::warn!(
                         job = job.lease.subject,
-                        code = code.map_or("", String::as_str),
-                        "job {} is {}",
+                        account = job.handle,
+                        code = code.map_or("", |why| why.code.as_str()),
+                        "job {} of @{} {}{}",
                         job.lease.subject,
-                        end_word(end)
+                        job.handle,
+                        told(end),
+                        code.map(words).unwrap_or_default()
                     );
                 }
             }
@@ -424,9 +430,24 @@ impl Worker {
     }
 }
 
-fn end_word(end: AttemptEnd) -> &'static str {
-    use crier_metrics::Label;
-    end.as_str()
+/// What became of an attempt that did not publish.
+fn told(end: AttemptEnd) -> &'static str {
+    match end {
+        AttemptEnd::Published => "is published",
+        AttemptEnd::Snoozed => "waits",
+        AttemptEnd::Retry => "is tried again later",
+        AttemptEnd::Failed => "has failed",
+        AttemptEnd::Unknown => "is perhaps on X and is looked up",
+    }
+}
+
+/// Why, in X's words or ours.
+fn words(why: &Why) -> String {
+    let said = |key: &str| why.error[key].as_str().filter(|said| !said.is_empty());
+    said("detail")
+        .or_else(|| said("title"))
+        .map(|said| format!(": {said}"))
+        .unwrap_or_default()
 }
 
 /// Whether the options name a post to reply to; those of one's own thread come by `after`.

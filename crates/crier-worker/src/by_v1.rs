@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crier_core::answer::{CallFault, Endpoint};
 use crier_core::fault::Fault;
 use crier_core::limit::Window;
-use crier_core::lint::{Draft, MediaFact, publisher_faults};
+use crier_core::lint::{Draft, MediaFact, sending_faults};
 use crier_core::media::{MediaItem, MediaKind, parse_media, sniff};
 use crier_core::options::PostOptions;
 use crier_core::retry::{Pace, next_attempt};
@@ -44,7 +44,7 @@ impl V1Cache {
     }
 }
 
-/// What of a draft its publisher cannot carry.
+/// What X would surely refuse of a job.
 pub(crate) fn unfit(job: &Claimed, options: &PostOptions, media: &[MediaFact]) -> Option<Fault> {
     let draft = Draft {
         text: &job.text,
@@ -55,11 +55,11 @@ pub(crate) fn unfit(job: &Claimed, options: &PostOptions, media: &[MediaFact]) -
         replies_to_own: job.replies_to_own,
         tier: Tier::Standard,
         publisher: job.publisher,
-        text_limit: ORDINARY_LIMIT,
+        text_limit: job.text_limit,
         scopes: None,
         self_serve: false,
     };
-    publisher_faults(&draft).into_iter().next()
+    sending_faults(&draft).into_iter().next()
 }
 
 /// The job can never go out as it is.
