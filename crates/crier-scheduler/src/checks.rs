@@ -127,7 +127,7 @@ fn account_fault(draft: &CheckDraft) -> Option<Fault> {
         "needs_login" => (
             "account_needs_login",
             "crier may not post for the account: its grant has ended",
-            format!("`crier auth login` for `@{handle}`"),
+            format!("`crier auth login --account {handle}`; it goes on by itself then"),
         ),
         "suspended" => (
             "account_suspended",
