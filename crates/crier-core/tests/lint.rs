@@ -329,7 +329,7 @@ fn a_file_is_judged_by_what_it_says_of_itself_and_by_the_account() {
     );
     for media in [&long, &full] {
         let premium = Draft {
-            text_limit: 25_000,
+            tier: Tier::Premium,
             ..draft("", &options, media)
         };
         assert_eq!(codes(&premium), []);

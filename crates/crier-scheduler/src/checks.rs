@@ -150,7 +150,7 @@ fn account_fault(draft: &CheckDraft) -> Option<Fault> {
         "needs_login" => (
             "account_needs_login",
             "crier may not post for the account: its grant has ended",
-            format!("`crier auth login` for `@{handle}`"),
+            format!("`crier auth login --account {handle}`; it goes on by itself then"),
         ),
         "suspended" => (
             "account_suspended",
@@ -412,7 +412,7 @@ mod tests {
             ..draft()
         };
         let premium = CheckDraft {
-            text_limit: 25_000,
+            tier: Tier::Premium,
             ..media(&["long.mp4"])
         };
         for fine in [

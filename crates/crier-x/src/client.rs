@@ -174,20 +174,27 @@ impl XClient {
 
     fn url(&self, endpoint: Endpoint, path: &[&str], query: &[(&str, String)]) -> Url {
         let token = matches!(endpoint, Endpoint::Token | Endpoint::Revoke);
-        let mut url = if token {
-            self.config.token_base.clone()
+        let base = if token {
+            &self.config.token_base
         } else {
-            self.config.api_base.clone()
+            &self.config.api_base
         };
-        url.path_segments_mut()
-            .expect("a base with a host has a path")
-            .pop_if_empty()
-            .extend(path);
+        let mut url = under(base, path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
         url
     }
+}
+
+/// A path under a base.
+pub(crate) fn under(base: &Url, path: &[&str]) -> Url {
+    let mut url = base.clone();
+    url.path_segments_mut()
+        .expect("a base with a host has a path")
+        .pop_if_empty()
+        .extend(path);
+    url
 }
 
 /// The body up to the cap, and whether there was more.

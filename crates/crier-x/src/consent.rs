@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::client::XClient;
+use crate::client::{XClient, under};
 use crate::oauth1::percent_encode;
 
 /// Host of X's pages, where the API is at its own host.
@@ -54,11 +54,7 @@ pub struct ConsentRequest<'a> {
 impl XClient {
     /// The page on which a person consents.
     pub fn consent_url(&self, request: &ConsentRequest<'_>) -> Url {
-        let mut url = self.pages();
-        url.path_segments_mut()
-            .expect("a base with a host has a path")
-            .pop_if_empty()
-            .extend(["i", "oauth2", "authorize"]);
+        let mut url = under(&self.pages(), &["i", "oauth2", "authorize"]);
         let challenge = request.pkce.challenge();
         let fields = [
             ("response_type", "code"),
@@ -86,8 +82,7 @@ impl XClient {
             .iter()
             .find(|(api, _)| url.host_str() == Some(*api))
             .map(|(_, pages)| *pages);
-        if let Some(host) = host {
-            url.set_host(Some(host)).expect("a host is a host");
+        if host.is_some() && url.set_host(host).is_ok() {
             url.set_path("");
         }
         url

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::auth::{Auth, Bearer, ConsumerCredentials};
-use crate::client::{Call, Payload, XClient};
+use crate::client::{Call, Payload, XClient, under};
 use crate::oauth1::percent_encode;
 use crate::reply::{Reply, is_id};
 
@@ -72,11 +72,8 @@ impl XClient {
     /// The page on which a person consents.
     pub fn oauth1_consent_url(&self, request: &RequestToken) -> Url {
         let base = self.config().authorize_base.as_ref();
-        let mut url = base.unwrap_or(&self.config().api_base).clone();
-        url.path_segments_mut()
-            .expect("a base with a host has a path")
-            .pop_if_empty()
-            .extend(["oauth", "authorize"]);
+        let base = base.unwrap_or(&self.config().api_base);
+        let mut url = under(base, &["oauth", "authorize"]);
         let token = percent_encode(request.token.expose_secret());
         url.set_query(Some(&format!("oauth_token={token}")));
         url

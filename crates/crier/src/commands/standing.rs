@@ -49,9 +49,12 @@ const SCOPES: [(&[&str], &str, Stops); 3] = [
     ),
 ];
 
-/// Whether X has ended the grant, so that only a login helps.
+/// What X has stopped and a person mends at x.com.
+const AT_X: [&str; 2] = ["account_suspended", "account_locked"];
+
+/// Whether X has ended the grant, so that only a login helps; a locked account has its grant still.
 pub(crate) fn lacks_grant(row: &AccountRow) -> bool {
-    row.status == "needs_login"
+    row.status == "needs_login" && code(row.reason.as_ref()) != "account_locked"
 }
 
 /// Everything in the way, the worst first.
@@ -63,8 +66,15 @@ pub(crate) fn needs(row: &AccountRow) -> Vec<Need> {
         let cure = match row.status.as_str() {
             _ if lacks_grant(row) => login.clone(),
             "paused" => format!("`crier accounts resume {handle}`"),
+            // What X says of an app that has no row of its own stops the account.
+            _ if !AT_X.contains(&code(row.reason.as_ref()))
+                && !hint(row.reason.as_ref()).is_empty() =>
+            {
+                hint(row.reason.as_ref()).to_owned()
+            }
             _ => format!(
-                "log in at x.com as @{handle} and do what X asks; crier goes on by itself, or at once with `crier accounts resume {handle}`"
+                "log in at x.com as @{handle} and do what X asks; {}",
+                goes_on(handle)
             ),
         };
         needs.push(Need {
@@ -115,7 +125,7 @@ pub(crate) fn needs(row: &AccountRow) -> Vec<Need> {
 fn of_account(row: &AccountRow) -> Option<String> {
     let said = match (row.status.as_str(), code(row.reason.as_ref())) {
         ("active", _) => return None,
-        ("suspended", "account_locked") => "X has locked it until a person unlocks it",
+        ("needs_login", "account_locked") => "X has locked it until a person unlocks it",
         ("needs_login", "revoked") => "its grants were revoked",
         ("needs_login", "scope_missing") => "its grant does not hold what publishing needs",
         ("needs_login", _) => "X no longer lets crier post for it",
@@ -128,31 +138,36 @@ fn of_account(row: &AccountRow) -> Option<String> {
 
 fn of_app(row: &AccountRow) -> String {
     let handle = &row.account;
-    let resume =
-        format!("crier then goes on by itself, or at once with `crier accounts resume {handle}`");
+    let goes_on = goes_on(handle);
     match code(row.app_reason.as_ref()) {
         "app_credentials" => format!(
             "`crier auth login --account {handle} --client-secret-file FILE` with the secret that X's developer console shows"
         ),
         "client_not_enrolled" => format!(
-            "move the app into a project and its production environment in X's developer console; {resume}"
+            "move the app into a project and its production environment in X's developer console; {goes_on}"
         ),
         "oauth1_read_only" => format!(
             "give the app read and write permission in X's developer console, then `crier auth login --oauth1 --account {handle}`"
         ),
         "credits_depleted" | "spend_cap" => {
-            format!("buy credits or raise the spending limit in X's developer console; {resume}")
+            format!("buy credits or raise the spending limit in X's developer console; {goes_on}")
         }
-        _ => {
-            let hint = row.app_reason.as_ref().map(|reason| &reason["hint"]);
-            let hint = hint.and_then(Value::as_str).unwrap_or_default();
-            let hint = hint.split("; all jobs").next().unwrap_or_default();
-            match hint {
-                "" => format!("look at the app in X's developer console; {resume}"),
-                hint => format!("{hint}; {resume}"),
-            }
-        }
+        _ => match hint(row.app_reason.as_ref()) {
+            "" => format!("look at the app in X's developer console; {goes_on}"),
+            hint => hint.to_owned(),
+        },
     }
+}
+
+/// How what X has stopped goes on once a person has done what X asks.
+fn goes_on(handle: &str) -> String {
+    format!("crier notices within hours, `crier accounts resume {handle}` at once")
+}
+
+fn hint(fault: Option<&Value>) -> &str {
+    fault
+        .and_then(|fault| fault["hint"].as_str())
+        .unwrap_or_default()
 }
 
 fn code(fault: Option<&Value>) -> &str {
@@ -259,13 +274,13 @@ pub(super) mod tests {
         assert_eq!(stopped("needs_login", "revoked", "").1, login);
         for (status, code) in [
             ("suspended", "account_suspended"),
-            ("suspended", "account_locked"),
+            ("needs_login", "account_locked"),
         ] {
             let (what, cure) = stopped(status, code, "");
             assert!(what.starts_with("X has "), "{what}");
             assert!(
                 cure.starts_with("log in at x.com as @acme")
-                    && cure.ends_with("`crier accounts resume acme`"),
+                    && cure.ends_with("`crier accounts resume acme` at once"),
                 "{cure}"
             );
         }
@@ -293,10 +308,7 @@ pub(super) mod tests {
         assert!(stopped("credits_depleted", "").starts_with("buy credits"));
         assert!(stopped("client_not_enrolled", "").contains("production environment"));
         assert!(stopped("oauth1_read_only", "").contains("auth login --oauth1 --account acme"));
-        assert_eq!(
-            stopped("access_level", "raise the plan; all jobs of this app wait"),
-            "raise the plan; crier then goes on by itself, or at once with `crier accounts resume acme`"
-        );
+        assert_eq!(stopped("access_level", "raise the plan"), "raise the plan");
         assert!(stopped("odd", "").starts_with("look at the app"));
     }
 

@@ -41,6 +41,10 @@ Logging in again renews the grant of an account; its jobs then go on by themselv
 /// How to log in.
 #[derive(Debug, Args)]
 #[command(after_help = ABOUT)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a word of the command line"
+)]
 pub(crate) struct Options {
     /// Take no other account than this one, with or without `@`; at x.com it depends on who is logged in there.
     #[arg(long, value_name = "ACCOUNT")]

@@ -81,7 +81,7 @@ fn not_begun(fault: &CallFault, callback: &str) -> anyhow::Error {
                 "register the callback `{callback}` for the app in X's developer console, to the letter, or use --pin"
             );
         } else if answer.status >= 500 || answer.status == 429 {
-            hint = "try again a little later".to_owned();
+            "try again a little later".clone_into(&mut hint);
         }
     }
     trouble("X does not begin a login", fault, &hint)

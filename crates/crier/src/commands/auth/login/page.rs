@@ -78,12 +78,12 @@ impl Page {
         } else {
             ("!", "wrong")
         };
-        let lines: String = self
-            .lines
-            .iter()
-            .filter(|line| !line.is_empty())
-            .map(|line| format!("<p>{}</p>\n", escape(line)))
-            .collect();
+        let mut lines = String::new();
+        for line in self.lines.iter().filter(|line| !line.is_empty()) {
+            lines.push_str("<p>");
+            lines.push_str(&escape(line));
+            lines.push_str("</p>\n");
+        }
         format!(
             r#"<!doctype html>
 <html lang="en">
