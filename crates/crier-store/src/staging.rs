@@ -373,3 +373,24 @@ async fn release_if_ready(tx: &mut sqlx::PgConnection, job: i64) -> Result<bool,
     .await?;
     Ok(released.rows_affected() == 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crier_core::answer::Endpoint;
+
+    use super::ENDPOINTS;
+
+    #[test]
+    fn a_limit_of_any_media_endpoint_holds_uploads_back() {
+        let of_media = Endpoint::ALL
+            .into_iter()
+            .map(Endpoint::label)
+            .filter(|label| label.contains(" /2/media/"));
+        let known: BTreeSet<&str> = ENDPOINTS.into_iter().collect();
+        assert_eq!(known, of_media.collect());
+        // A statement counts on its place.
+        assert_eq!(ENDPOINTS[1], Endpoint::MediaAppend.label());
+    }
+}

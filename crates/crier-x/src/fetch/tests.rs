@@ -261,7 +261,8 @@ async fn what_a_server_may_do_wrong_has_its_word() {
         ("endless", "media_too_large", true),
     ] {
         let url = format!("http://files.test/{path}?hunter22");
-        let said = get(&web, &url).await.unwrap_err();
+        let said = tokio::time::timeout(Duration::from_secs(10), get(&web, &url));
+        let said = said.await.expect("it ends in time").unwrap_err();
         assert_eq!(said, (code.to_owned(), permanent), "{path}");
     }
     // The server speaks no TLS, and nobody falls back to plain text.
