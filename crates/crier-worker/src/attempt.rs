@@ -9,6 +9,7 @@ use backon::{ExponentialBuilder, Retryable};
 use chrono::{DateTime, Utc};
 use crier_core::answer::{CallFault, Endpoint};
 use crier_core::limit::Window;
+use crier_core::lint::MediaFact;
 use crier_core::options::{create_body, parse_options};
 use crier_core::price::{Charge, Priced};
 use crier_core::retry::{Pace, is_exhausted, next_attempt, not_before};
