@@ -61,7 +61,13 @@ pub(crate) fn lacks_grant(row: &AccountRow) -> bool {
 pub(crate) fn needs(row: &AccountRow) -> Vec<Need> {
     let mut needs = Vec::new();
     let handle = &row.account;
-    let login = format!("`crier auth login --account {handle}`; its jobs then go on by themselves");
+    let kind = if row.has_oauth1 && row.token_expires_in_s.is_none() {
+        "--oauth1 "
+    } else {
+        ""
+    };
+    let login =
+        format!("`crier auth login {kind}--account {handle}`; its jobs then go on by themselves");
     if let Some(what) = of_account(row) {
         let cure = match row.status.as_str() {
             _ if lacks_grant(row) => login.clone(),
@@ -272,6 +278,12 @@ pub(super) mod tests {
         );
         assert_eq!(cure, login);
         assert_eq!(stopped("needs_login", "revoked", "").1, login);
+        let (_, cure) = one(|row| {
+            row.status = "needs_login".into();
+            row.token_expires_in_s = None;
+            row.has_oauth1 = true;
+        });
+        assert!(cure.starts_with("`crier auth login --oauth1 --account acme`"));
         for (status, code) in [
             ("suspended", "account_suspended"),
             ("needs_login", "account_locked"),
