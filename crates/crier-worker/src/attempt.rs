@@ -325,7 +325,7 @@ impl Worker {
                     "no_grant",
                     "the account has no grant that can be used",
                     "token",
-                    "log in again: crier auth import",
+                    "log in again: `crier auth login`",
                 );
                 self.pause_account(job.lease.account, &why.error).await?;
                 Ok(Settlement::Snoozed { until: None, why })

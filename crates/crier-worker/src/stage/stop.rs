@@ -249,7 +249,7 @@ impl Staging {
                     "no_grant",
                     "the account has no grant that can be used",
                     "token",
-                    "log in again: crier auth import",
+                    "log in again: `crier auth login`",
                 );
                 let account = self.upload.lease.account;
                 let store = &self.worker.store;

@@ -1,6 +1,7 @@
 //! Everything is driven with known secrets, at the most talkative level of logging and with an X that repeats them in its
 //! errors; then all that came out is searched for them, and so is the database.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -65,7 +66,10 @@ impl Said {
 
 /// A secret as it is, and as it looks in the forms that text takes on its way.
 fn forms(secret: &str) -> Vec<String> {
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = secret.bytes().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").unwrap();
+        hex
+    });
     let base64 = STANDARD.encode(secret);
     // Inside a longer base64 text the last characters depend on what follows.
     vec![

@@ -166,6 +166,24 @@ fn every_row_of_the_page_of_x_names_a_test_that_exists() {
 }
 
 #[test]
+fn every_feature_of_the_readme_names_a_test_that_exists() {
+    let tests: BTreeSet<String> = rust_files()
+        .iter()
+        .flat_map(|(_, text)| test_names(text))
+        .collect();
+    let readme = read(&root().join("README.md"));
+    let rows = rows_of(&readme, "X, feature by feature");
+    assert!(rows.len() > 5, "{rows:?}");
+    for row in rows {
+        let named: Vec<&str> = row[row.len() - 1].split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "{row:?} names no test");
+        for test in named {
+            assert!(tests.contains(test), "no test is called `{test}`");
+        }
+    }
+}
+
+#[test]
 fn every_field_and_endpoint_of_x_has_a_row() {
     let fields = read(&root().join("crates/crier-core/tests/x_fields.txt"));
     assert_none(&unlisted(&page(), &fields));
