@@ -9,7 +9,8 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,
-    reason = "a helper that fails is a test that fails, and a failing seed prints itself"
+    clippy::wildcard_enum_match_arm,
+    reason = "a helper that fails is a test that fails, a failing seed prints itself, and most ways to go on concern one step"
 )]
 
 mod cases;
@@ -23,6 +24,7 @@ mod plan;
 mod publish;
 mod rest;
 mod run;
+mod scenes;
 mod scheduler;
 mod shrink;
 mod stage;

@@ -34,7 +34,7 @@ impl World<'_> {
             // Its key was used before.
             Ok(None) if draft.key.is_some() => {}
             Ok(None) => return Err("a row was left out without a key".into()),
-            Err(error) => return refused(error),
+            Err(error) => return refused(&error),
         }
         self.done += 1;
         Ok(())
@@ -65,7 +65,7 @@ impl World<'_> {
             .await;
         match done {
             Ok(_) => tx.commit().await.map_err(|error| error.to_string())?,
-            Err(error) => return refused(error).map(|()| false),
+            Err(error) => return refused(&error).map(|()| false),
         }
         self.done += 1;
         Ok(true)
@@ -266,7 +266,7 @@ fn media(n: u8) -> serde_json::Value {
 }
 
 /// A refusal in words is an answer; anything else is a fault.
-fn refused(error: sqlx::Error) -> Result<(), Broken> {
+fn refused(error: &sqlx::Error) -> Result<(), Broken> {
     let code = error
         .as_database_error()
         .and_then(|said| said.code().map(std::borrow::Cow::into_owned));

@@ -3,6 +3,7 @@
 
 use crate::chance::Chance;
 use crate::ops::{Draft, Edit, Look, Op, Passer, Person, Post, Row, Schedule, Text, Upload, Work};
+use crate::scenes::SCENES;
 
 type Make = fn(&mut Chance) -> Op;
 
@@ -18,7 +19,7 @@ const KINDS: &[(u16, Make)] = &[
     (40, |c| {
         Op::Work(c.small(3), Work::Post(c.small(8), post(c)))
     }),
-    (8, |c| Op::Wait(wait(c))),
+    (3, |c| Op::Wait(wait(c))),
     (6, |c| Op::Schedule(c.small(2), Schedule::ReadChecks)),
     (6, |c| Op::Schedule(c.small(2), Schedule::ActOnChecks)),
     (ESSENTIAL, |c| Op::Schedule(c.small(2), Schedule::Expire)),
@@ -36,7 +37,7 @@ const KINDS: &[(u16, Make)] = &[
     }),
     (5, |c| Op::Work(c.small(3), Work::Renew)),
     (3, |c| Op::Work(c.small(3), Work::Die)),
-    (8, |c| Op::Wait(c.of(&[29, 31, 31, 61]))),
+    (3, |c| Op::Wait(c.of(&[29, 31, 31, 61]))),
     (4, |c| {
         let sweeps = [
             Schedule::ExpireUploads,
@@ -77,44 +78,86 @@ const KINDS: &[(u16, Make)] = &[
     (5, |c| held(c)),
 ];
 
-const ESSENTIAL: u16 = 6;
+const ESSENTIAL: u16 = 4;
 /// Kinds that no list is without.
 const ALWAYS: usize = 8;
 
-/// The list of a seed.
-pub(crate) fn plan(seed: u64) -> Vec<Op> {
-    let mut chance = Chance::new(seed);
-    let weights: Vec<u16> = KINDS
-        .iter()
-        .enumerate()
-        .map(|(place, (weight, _))| {
-            let factor = if place < ALWAYS {
-                2
-            } else {
-                chance.of(&[0, 1, 2, 2, 4])
-            };
-            weight * factor
-        })
-        .collect();
-    let length = 40 + chance.below(120);
-    let total: u16 = weights.iter().sum();
-    // Something to do to begin with.
-    let first = 1 + chance.below(4);
-    let mut ops: Vec<Op> = (0..first).map(|_| Op::Insert(draft(&mut chance))).collect();
-    ops.extend((0..length).map(|_| {
-        let mut left = chance.below(total);
-        let place = weights.iter().position(|weight| {
+/// Tries at something that can be done as things stand.
+const TRIES: u32 = 8;
+
+/// What a seed does next, as long as it does something. It looks at how things stand only to leave out what would do
+/// nothing, such as a step of a worker with empty hands; the list that comes of it stands for itself.
+pub(crate) struct Plan {
+    chance: Chance,
+    weights: Vec<u16>,
+    first: u16,
+    left: u16,
+    scenes: u16,
+    scene: Vec<Op>,
+}
+
+impl Plan {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut chance = Chance::new(seed);
+        let weigh = |(place, (weight, _)): (usize, &(u16, Make))| {
+            weight
+                * if place < ALWAYS {
+                    2
+                } else {
+                    chance.of(&[0, 1, 2, 2, 4])
+                }
+        };
+        let weights = KINDS.iter().enumerate().map(weigh).collect();
+        // Something to do to begin with.
+        let (first, left) = (3 + chance.below(6), 40 + chance.below(110));
+        let scenes = chance.of(&[3, 4, 6, 12]);
+        Self {
+            chance,
+            weights,
+            first,
+            left,
+            scenes,
+            scene: Vec::new(),
+        }
+    }
+
+    /// The next operation; `None` at the end of the list.
+    pub(crate) fn next(&mut self, can: impl Fn(Op) -> bool) -> Option<Op> {
+        if self.first > 0 {
+            self.first -= 1;
+            return Some(Op::Insert(draft(&mut self.chance)));
+        }
+        self.left = self.left.checked_sub(1)?;
+        if !self.scene.is_empty() {
+            return Some(self.scene.remove(0));
+        }
+        if self.scenes > 0 && self.chance.one_in(self.scenes) {
+            self.scene = self.chance.of(SCENES)(&mut self.chance);
+            return Some(self.scene.remove(0));
+        }
+        let mut op = self.any();
+        for _ in 0..TRIES {
+            if can(op) {
+                break;
+            }
+            op = self.any();
+        }
+        Some(op)
+    }
+
+    fn any(&mut self) -> Op {
+        let mut left = self.chance.below(self.weights.iter().sum());
+        let place = self.weights.iter().position(|weight| {
             let is_here = left < *weight;
             left = left.saturating_sub(*weight);
             is_here
         });
-        KINDS[place.unwrap_or(0)].1(&mut chance)
-    }));
-    ops
+        KINDS[place.unwrap_or(0)].1(&mut self.chance)
+    }
 }
 
 fn wait(c: &mut Chance) -> u16 {
-    c.of(&[1, 2, 4, 8, 14, 20, 40, 120, 900])
+    c.of(&[1, 1, 2, 2, 4, 8, 14, 20, 40, 120, 900])
 }
 
 fn due(c: &mut Chance) -> i16 {

@@ -62,6 +62,12 @@ begin
   return query select format('job %s waits for media that it does not have', j.id) from crier.jobs_open j
    where j.held & 1 <> 0 and j.media = '[]';
 
+  return query select format('job %s may go out though its files are not ready', j.id) from crier.jobs_open j
+   where j.state = 'scheduled' and j.held & 1 = 0 and j.media <> '[]'
+     and not exists (select 1 from crier.leases l where l.kind = 'publish' and l.subject = j.id)
+     and jsonb_array_length(j.media) <> (select count(*) from crier.media_uploads u
+       where u.job_id = j.id and u.state = 'ready' and u.account_id = j.account_id and u.item = j.media -> u.position::int);
+
   -- Threads.
   return query select format('job %s waits for job %s, which ended', j.id, j.after)
     from crier.jobs_open j left join crier.jobs p on p.id = j.after
@@ -71,6 +77,9 @@ begin
     from crier.jobs_open j join crier.jobs p on p.id = j.after
    where j.state = 'scheduled' and j.held & 2 = 0 and p.state <> 'published'
      and not exists (select 1 from crier.lane_signals s where s.ended_job = j.after);
+
+  -- Jobs that kill their workers are put aside.
+  return query select format('job %s has cost %s workers', j.id, j.crashes) from crier.jobs j where j.crashes > 3 or (j.crashes = 3 and j.state = 'scheduled');
 
   -- Paused by somebody, and then really paused.
   return query select format('job %s is paused by nobody', j.id) from crier.jobs_open j

@@ -10,7 +10,7 @@ use crier_store::{Check, Claimed, Lease, Look, Settlement, StoreError, Upload};
 use uuid::Uuid;
 
 use crate::db::Db;
-use crate::ops::{Op, Passer, Row, Schedule, Work};
+use crate::ops::{Op, Passer, Post, Row, Schedule, Work};
 use crate::x::X;
 
 /// How long a lease lasts.
@@ -122,6 +122,29 @@ impl<'a> World<'a> {
         self.wait(TimeDelta::milliseconds(1)).await?;
         self.act(op).await?;
         self.check().await
+    }
+
+    /// Whether an operation can do anything, as far as can be told without asking.
+    pub(crate) fn can(&self, op: Op) -> bool {
+        let any = |has: fn(&Worker) -> bool| self.workers.iter().any(has);
+        match op {
+            Op::Work(worker, Work::Post(n, how)) => {
+                busy(&self.workers, usize::from(worker % 3), |w| {
+                    !w.posts.is_empty()
+                })
+                .and_then(|worker| {
+                    let posts = &self.workers[worker].posts;
+                    pick(posts, n).map(|place| fits(&posts[place].stage, how))
+                })
+                .unwrap_or(false)
+            }
+            Op::Work(_, Work::Upload(..)) => any(|worker| !worker.uploads.is_empty()),
+            Op::Work(_, Work::Look(..)) => any(|worker| !worker.looks.is_empty()),
+            Op::Schedule(scheduler, Schedule::ActOnChecks) => {
+                !self.checks[usize::from(scheduler % 2)].is_empty()
+            }
+            _ => true,
+        }
     }
 
     async fn act(&mut self, op: Op) -> Result<(), Broken> {
@@ -279,6 +302,18 @@ impl<'a> World<'a> {
 /// A place among `items`, counted modulo their number.
 pub(crate) fn pick<T>(items: &[T], n: u8) -> Option<usize> {
     usize::from(n).checked_rem(items.len())
+}
+
+/// Whether a step can go so at this stage of an attempt.
+fn fits(stage: &PostStage, how: Post) -> bool {
+    match how {
+        Post::Well => true,
+        Post::TokenBusy | Post::TokenFault | Post::Broken | Post::IntentUnheard => {
+            matches!(stage, PostStage::Claimed)
+        }
+        Post::Cut | Post::SettledUnheard => matches!(stage, PostStage::Ended(..)),
+        _ => matches!(stage, PostStage::Sending { .. }),
+    }
 }
 
 /// The first worker from `n` on that has something in hand.
