@@ -48,17 +48,17 @@ impl Store {
 
     /// Stops the app of an account, and with it all its accounts, until X takes a probe. Answers whether it was active.
     pub async fn pause_app(&self, account: i64, reason: &Value) -> Result<bool, StoreError> {
-        let was_active = self.pause_app_until(account, reason, None).await?;
-        Ok(was_active.unwrap_or(false))
+        self.pause_app_until(account, reason, None).await
     }
 
-    /// The same; with `until` X has said when it may go on, and is not asked before. `None`: the account has no app.
+    /// The same; with `until` X has said when it may go on, and is not asked before. An account without an app is stopped
+    /// itself, and asked about likewise.
     pub async fn pause_app_until(
         &self,
         account: i64,
         reason: &Value,
         until: Option<DateTime<Utc>>,
-    ) -> Result<Option<bool>, StoreError> {
+    ) -> Result<bool, StoreError> {
         let mut tx = self.pool.begin().await?;
         let lanes = lock_lanes_of_app(&mut tx, account).await?;
         let was_active: Option<bool> = sqlx::query_scalar(
@@ -73,9 +73,11 @@ impl Store {
         .bind(until)
         .fetch_optional(&mut *tx)
         .await?;
-        if was_active.is_some() {
-            close_lanes(&mut tx, &lanes).await?;
-        }
+        let Some(was_active) = was_active else {
+            tx.rollback().await?;
+            return self.pause_account(account, "suspended", reason).await;
+        };
+        close_lanes(&mut tx, &lanes).await?;
         tx.commit().await?;
         Ok(was_active)
     }

@@ -171,6 +171,7 @@ impl Store {
         .fetch_optional(&mut *tx)
         .await?;
         let (worker, attempt) = held.ok_or_else(|| lease.lost())?;
+        let was_sending = attempt.is_some();
         let attempt = finish_attempt(&mut tx, lease, worker, attempt, settlement).await?;
         let times = match settlement {
             Settlement::Published { post_id } => {
@@ -220,6 +221,9 @@ impl Store {
                 None
             }
         };
+        if was_sending {
+            pause_with_others(&mut tx, lease.subject).await?;
+        }
         note_windows(&mut tx, lease.account, endpoint.label(), windows).await?;
         free_lanes(&mut tx, &[lease.account]).await?;
         tx.commit().await?;
@@ -446,6 +450,24 @@ async fn put_off(
     .bind(until)
     .bind(costing.map(micros))
     .bind(error)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// A job whose campaign or recurring post was paused while it was out of hand, being sent or looked up, waits with it.
+pub(crate) async fn pause_with_others(
+    tx: &mut sqlx::PgConnection,
+    job: i64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "-- pause_with_others
+        update crier.jobs_open j set state = 'paused'
+         where j.id = $1 and j.state = 'scheduled'
+           and (exists (select 1 from crier.campaigns c where c.name = j.campaign and c.paused)
+             or exists (select 1 from crier.recurring r where r.id = j.recurring_id and r.paused))",
+    )
+    .bind(job)
     .execute(tx)
     .await?;
     Ok(())

@@ -25,6 +25,8 @@ use crate::token::{NoToken, can_be_refreshed};
 
 /// A lease must hold this much longer than a call may take before the call leaves.
 pub(crate) const SKEW_ALLOWANCE: Duration = Duration::from_secs(5);
+/// The part of that allowance which recording the intent may use up.
+const SLOW_INTENT: Duration = Duration::from_millis(2_500);
 /// How long to wait for another process that is refreshing the token.
 const BUSY_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(2);
 /// How long a job rests that the database kept from being sent.
@@ -163,9 +165,9 @@ impl Worker {
                 Err(no_token) => return Ok((self.without_token(job, no_token).await?, none)),
             };
             if spent.is_none() {
-                self.store
-                    .begin_sending(&job.lease, job.revision, margin, &media_ids)
-                    .await?;
+                if let Some(late) = self.intend(job, margin, &media_ids).await? {
+                    return Ok((late, none));
+                }
             } else if self
                 .store
                 .renew(self.id, &[job.lease.token], self.options.lease)
@@ -216,6 +218,31 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// The step to `sending`. Answers what to do instead of sending if it took so long that the lease may not outlast the
+    /// call: this process was stopped in it, or the database was. The intent stands, and surely nothing was sent.
+    pub(crate) async fn intend(
+        &self,
+        job: &Claimed,
+        margin: Duration,
+        media_ids: &[String],
+    ) -> Result<Option<Settlement>, StoreError> {
+        // Measured from before: the database judges the lease by the beginning of its transaction.
+        let begin = Instant::now();
+        self.store
+            .begin_sending(&job.lease, job.revision, margin, media_ids)
+            .await?;
+        let late = begin.elapsed() >= SLOW_INTENT;
+        Ok(late.then(|| Settlement::Snoozed {
+            until: None,
+            why: plain_why(
+                "intent_slow",
+                "recording the intent took too long to send under the same lease",
+                "publish",
+                "nothing to do: crier tries it again; look at the database if it comes often",
+            ),
+        }))
     }
 
     /// From a verdict to an outcome; what concerns the account or app is stopped first.

@@ -108,9 +108,9 @@ impl Worker {
         }
         let fields = parameters(&job.text, options, job.reply_to.as_deref());
         let margin = self.x.config().timeout + SKEW_ALLOWANCE;
-        self.store
-            .begin_sending(&job.lease, job.revision, margin, &[])
-            .await?;
+        if let Some(late) = self.intend(job, margin, &[]).await? {
+            return Ok((late, none));
+        }
         let begin = Instant::now();
         let answer = self.x.update_with_media(&auth, &fields, media).await;
         let (took, endpoint) = (begin.elapsed(), Endpoint::UpdateWithMedia);

@@ -56,15 +56,7 @@ impl Worker {
             CallFault::Refused(_) | CallFault::NotSent { .. } | CallFault::NoAnswer { .. } => None,
         };
         let until = until.map(|until| until + RESET_MARGIN);
-        let was_active = match self.store.pause_app_until(account, error, until).await? {
-            Some(was_active) => was_active,
-            // Tokens without an app of their own: what X says of it stops the account, and is asked about likewise.
-            None => {
-                self.store
-                    .pause_account(account, "suspended", error)
-                    .await?
-            }
-        };
+        let was_active = self.store.pause_app_until(account, error, until).await?;
         if was_active {
             tracing::error!(
                 account,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::claim::micros;
 use crate::lease::Lease;
-use crate::settle::publish;
+use crate::settle::{pause_with_others, publish};
 use crate::{Store, StoreError};
 
 /// What became of a job whose post is not on X.
@@ -319,7 +319,7 @@ async fn record(
     Ok(())
 }
 
-/// An unknown job goes back to its lane, or waits with its campaign if that was paused meanwhile.
+/// An unknown job goes back to its lane, or waits with its campaign or recurring post if that was paused meanwhile.
 async fn reschedule(
     tx: &mut sqlx::PgConnection,
     job: i64,
@@ -335,15 +335,7 @@ async fn reschedule(
         .await?,
         job,
     )?;
-    sqlx::query(
-        "-- reschedule
-        update crier.jobs_open j set state = 'paused'
-         where j.id = $1 and exists (select 1 from crier.campaigns c where c.name = j.campaign and c.paused)",
-    )
-    .bind(job)
-    .execute(tx)
-    .await?;
-    Ok(())
+    pause_with_others(tx, job).await
 }
 
 async fn fail(tx: &mut sqlx::PgConnection, job: i64, error: &Value) -> Result<(), StoreError> {

@@ -95,7 +95,10 @@ async fn an_app_without_a_row_stops_its_account_at_least() {
     let row = db
         .one("select status, reason->>'code' as code from crier.accounts")
         .await;
-    assert_eq!(row, json!({"status": "paused", "code": "credits_depleted"}));
+    assert_eq!(
+        row,
+        json!({"status": "suspended", "code": "credits_depleted"})
+    );
     db.drop().await;
 }
 

@@ -263,3 +263,39 @@ async fn reading_that_fails_is_not_taken_for_absence() {
     crier.stop().await;
     stage.done().await;
 }
+
+#[tokio::test]
+async fn an_intent_that_took_too_long_to_record_is_not_sent_under_its_lease() {
+    let stage = Stage::new(&json!({})).await;
+    stage.account("acme").await;
+    // The database is slow once, so that the step to `sending` begins in time and ends late.
+    stage
+        .sql(
+            "create function crier.slow_once() returns trigger language plpgsql as $$
+             begin
+               if not exists (select 1 from crier.attempts) then perform pg_sleep(3); end if;
+               return new;
+             end $$;
+             create trigger slow_once before insert on crier.attempts for each row execute function crier.slow_once();
+             insert into crier.jobs (account, text) values ('acme', 'late intent')",
+        )
+        .await;
+    let crier = stage.start("run");
+    stage
+        .until("select state = 'published' as done from crier.jobs", SOON)
+        .await;
+    let ledger = stage
+        .rows("select outcome, code from crier.attempts order by id")
+        .await;
+    assert_eq!(
+        ledger,
+        [
+            json!({"outcome": "snoozed", "code": "intent_slow"}),
+            json!({"outcome": "published", "code": null})
+        ]
+    );
+    let calls = stage.sim("GET", "/_sim/stats", "").await;
+    assert_eq!(calls["posts"], 1, "{calls}");
+    crier.stop().await;
+    stage.done().await;
+}
