@@ -39,4 +39,14 @@ fn long_texts_of_any_kind_are_counted_in_one_pass() {
         let text: String = std::iter::repeat_n(piece, 25_000).collect();
         assert!(weighted_len(&text) >= 25_000, "{piece}");
     }
+    // Labels without a known end, a label as long as the text, and one of ever other characters.
+    let labels = format!("{}.", "日本語文字列".repeat(4)).repeat(1_000);
+    let long = format!("{}.com", "日".repeat(25_000));
+    let others: String = (0..20_000_u32)
+        .filter_map(|n| char::from_u32(0x4e00 + n))
+        .chain(".com".chars())
+        .collect();
+    for text in [labels, long, others] {
+        assert!(weighted_len(&text) >= 20_000);
+    }
 }

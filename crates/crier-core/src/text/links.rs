@@ -6,6 +6,8 @@
 //!
 //! **Invariant:** time grows with the length of the text, whatever it holds; links are in order and do not overlap.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ops::Range;
 
 use twitter_text::tlds::is_valid_tld_case_insensitive;
@@ -64,6 +66,10 @@ struct Scan {
     bytes: Vec<usize>,
     /// For each place, the end of the run of characters of a label that it is in.
     run_end: Vec<usize>,
+    /// For each place, how many underscores are before it.
+    underscores: Vec<usize>,
+    /// Top-level domains that were looked for, by their place: names that share their end share the answer.
+    tlds: RefCell<HashMap<usize, Option<usize>>>,
 }
 
 /// A link, or what looks like one.
@@ -88,10 +94,19 @@ impl Scan {
                 at
             };
         }
+        let mut underscores = Vec::with_capacity(chars.len() + 1);
+        underscores.push(0);
+        let mut count = 0;
+        for c in &chars {
+            count += usize::from(*c == '_');
+            underscores.push(count);
+        }
         Self {
             chars,
             bytes,
             run_end,
+            underscores,
+            tlds: RefCell::default(),
         }
     }
 
@@ -149,11 +164,16 @@ impl Scan {
                 break;
             }
             // The label before the top-level domain has no underscore.
-            dots.push((end + 1, !self.chars[at..end].contains(&'_')));
+            dots.push((end + 1, self.underscores[at] == self.underscores[end]));
             at = end + 1;
         }
         let mut last = dots.into_iter().rev().filter(|(_, plain)| *plain);
-        let end = last.find_map(|(after, _)| self.tld(after, self.chars.len()))?;
+        let end = last.find_map(|(after, _)| {
+            let mut known = self.tlds.borrow_mut();
+            *known
+                .entry(after)
+                .or_insert_with(|| self.tld(after, self.chars.len()))
+        })?;
         Some(start..end)
     }
 
@@ -321,6 +341,10 @@ impl Scan {
             return false;
         }
         name.split('.').all(|label| {
+            // Punycode is longer than what it stands for.
+            if label.chars().count() > LONGEST_LABEL {
+                return false;
+            }
             let length = if label.is_ascii() {
                 label.len()
             } else {
