@@ -1,7 +1,7 @@
 //! The page on which a person grants access by OAuth 2.0, and the proof key (PKCE, RFC 7636) that ties its answer to us.
 //!
 //! **Invariant:** a verifier leaves its `SecretString` only to be hashed here or sent to the token endpoint; the address of
-//! the page holds nothing that is secret.
+//! the page holds neither it nor a secret of the app.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -156,9 +156,18 @@ impl Options {
                 None => wanted.eq_ignore_ascii_case(is),
             };
             if !right {
-                give_back(x, &granted.import).await;
+                // X gives the same OAuth 1.0a token to the same account again: ending it would end what crier holds.
+                let held = store.account(is).await?.is_some();
+                if !held {
+                    give_back(x, &granted.import).await;
+                }
+                let stays = if held {
+                    format!(", and `@{is}` stays as it was")
+                } else {
+                    String::new()
+                };
                 return Refusal::new(format!(
-                    "access was granted for `@{is}`, not for `@{wanted}`: nothing was kept"
+                    "access was granted for `@{is}`, not for `@{wanted}`: nothing was kept{stays}"
                 ))
                 .hint(format!(
                     "log in to x.com as `@{wanted}`, or use a private window, then try again"

@@ -283,5 +283,25 @@ async fn another_account_than_the_one_that_is_meant_is_not_taken() {
         0,
         "a first login may name its account as well"
     );
+    // An account that crier publishes for is not ended because somebody else was meant.
+    let revoked = async || {
+        let calls = stage.sim("GET", "/_sim/requests", "").await;
+        let calls = calls.as_array().unwrap().clone();
+        calls
+            .iter()
+            .filter(|call| call["route"] == "POST /2/oauth2/revoke")
+            .count()
+    };
+    let before = revoked().await;
+    let login = Login::begin(&stage, &["--account", "@acme"]).await;
+    login
+        .visit(&login.decide(&[("account", "orbit")]).await)
+        .await;
+    refused(
+        &login.end().await,
+        1,
+        &["nothing was kept, and `@orbit` stays as it was"],
+    );
+    assert_eq!(revoked().await, before);
     stage.done().await;
 }

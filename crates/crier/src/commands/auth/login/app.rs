@@ -38,8 +38,11 @@ pub(super) async fn client(
             client_secret: None,
         });
     }
-    // The configured secret is that of the configured app.
-    let configured = config.client_id.as_ref().is_none_or(|id| *id == client_id);
+    let configured = is_meant(
+        config.client_id.as_ref(),
+        options.client_id.as_ref(),
+        &client_id,
+    );
     let mut client_secret = match &options.client_secret_file {
         Some(file) => Some(from_file("--client-secret-file", file)?),
         None if configured => secret(
@@ -61,6 +64,14 @@ pub(super) async fn client(
         client_id,
         client_secret,
     })
+}
+
+/// Whether a configured secret is meant for this app: it is configured beside its id, or the id came with the command.
+fn is_meant(configured: Option<&String>, given: Option<&String>, id: &str) -> bool {
+    match configured {
+        Some(configured) => configured == id,
+        None => given.is_some(),
+    }
 }
 
 fn only(known: &[String]) -> anyhow::Result<String> {
@@ -109,7 +120,11 @@ pub(super) async fn consumer(
                 .fail();
         }
     };
-    let configured = config.consumer_key.as_ref().is_none_or(|id| *id == key);
+    let configured = is_meant(
+        config.consumer_key.as_ref(),
+        options.consumer_key.as_ref(),
+        &key,
+    );
     let given = match &options.consumer_secret_file {
         Some(file) => Some(from_file("--consumer-secret-file", file)?),
         None if configured => secret(
@@ -150,6 +165,26 @@ fn from_file(argument: &str, file: &Path) -> anyhow::Result<SecretString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configured_secret_goes_to_no_other_app() {
+        let (one, two) = ("one".to_owned(), "two".to_owned());
+        for (configured, given, meant) in [
+            (Some(&one), None, true),
+            (Some(&one), Some(&one), true),
+            (Some(&two), Some(&one), false),
+            (Some(&two), None, false),
+            (None, Some(&one), true),
+            // The app is one that crier knows, and so is its secret.
+            (None, None, false),
+        ] {
+            assert_eq!(
+                is_meant(configured, given, "one"),
+                meant,
+                "{configured:?} {given:?}"
+            );
+        }
+    }
 
     #[test]
     fn an_app_is_chosen_only_if_there_is_no_choice() {

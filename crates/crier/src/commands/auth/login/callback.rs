@@ -22,8 +22,8 @@ use url::{Host, Url};
 use super::page::Page;
 use crate::exit::{Refusal, Refuse};
 
-/// The port of a callback that nobody chose and nobody listens on.
-const USUAL_PORT: u16 = 8723;
+/// The port of a callback that nobody chose: the one that the README and the hints register at X.
+pub(super) const USUAL_PORT: u16 = 8723;
 /// How long the last page may take to reach the browser.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -170,7 +170,9 @@ impl Place {
         let listener = match TcpListener::bind(address).await {
             Ok(listener) => listener,
             Err(error) => {
-                let hint = if error.kind() == std::io::ErrorKind::AddrInUse {
+                let hint = if self.uri.is_some() {
+                    "end the program that has this port, change the callback (and register it), or use --paste"
+                } else if error.kind() == std::io::ErrorKind::AddrInUse {
                     "another program has this port: end it, choose another with --port (and register its callback), or use --paste"
                 } else {
                     "choose another port with --port, or use --paste"

@@ -6,6 +6,7 @@ use crier_x::{OUT_OF_BAND, XClient};
 use secrecy::ExposeSecret;
 
 use super::callback::{Expected, Place, Visitor};
+use super::oauth2::port;
 use super::wait::{Way, answer};
 use super::{Granted, Options, app};
 use crate::commands::Context;
@@ -28,7 +29,11 @@ pub(super) async fn ask(
             .redirect_uri
             .as_ref()
             .or(config.redirect_uri.as_ref());
-        let place = Place::new(registered.map(String::as_str), options.port, options.paste)?;
+        let place = Place::new(
+            registered.map(String::as_str),
+            port(options, x, registered),
+            options.paste,
+        )?;
         let (uri, callback) = place.open().await?;
         (uri, callback.map_or(Way::Paste, Way::Callback))
     };

@@ -11,7 +11,7 @@ use crier_x::{AppCredentials, Auth, ConsentRequest, Me, Pkce, Tokens, XClient};
 use secrecy::{ExposeSecret, SecretString};
 use url::Host;
 
-use super::callback::{Expected, Place, Visitor};
+use super::callback::{Expected, Place, USUAL_PORT, Visitor};
 use super::wait::{Way, answer};
 use super::{Granted, Options, app};
 use crate::commands::Context;
@@ -49,7 +49,11 @@ pub(super) async fn ask(
         .redirect_uri
         .as_ref()
         .or(config.redirect_uri.as_ref());
-    let place = Place::new(registered.map(String::as_str), options.port, options.paste)?;
+    let place = Place::new(
+        registered.map(String::as_str),
+        port(options, x, registered),
+        options.paste,
+    )?;
     let (redirect_uri, callback) = place.open().await?;
     let pkce = Pkce::new(rand::random());
     let state = chance();
@@ -62,7 +66,7 @@ pub(super) async fn ask(
     });
     if is_far(&page) && registered.is_none() && options.port.is_none() {
         note(&format!(
-            "the callback is {redirect_uri}: X takes it only if it is registered for the app to the letter. Choose a port that stays with --port"
+            "the callback is {redirect_uri}: X takes it only if it is registered for the app to the letter"
         ));
     }
     let way = callback.map_or(Way::Paste, Way::Callback);
@@ -72,6 +76,14 @@ pub(super) async fn ask(
         Err(error) => Err(error),
     };
     Ok((granted, visitor))
+}
+
+/// The port that was chosen; at X itself, where a callback has to be registered, the usual one.
+pub(super) fn port(options: &Options, x: &XClient, registered: Option<&String>) -> Option<u16> {
+    let config = x.config();
+    let page = config.authorize_base.as_ref().unwrap_or(&config.api_base);
+    let usual = (registered.is_none() && is_far(page)).then_some(USUAL_PORT);
+    options.port.or(usual)
 }
 
 /// 128 bits that nobody can guess.
@@ -125,6 +137,27 @@ async fn trade(
         tries += 1;
         tokio::time::sleep(PAUSE).await;
     };
+    let token = tokens
+        .refresh_token
+        .as_ref()
+        .unwrap_or(&tokens.access_token);
+    let token = token.expose_secret().to_owned().into();
+    let granted = complete(x, client, tokens, asked).await;
+    if granted.is_err()
+        && let Err(fault) = x.revoke(client, &token).await
+    {
+        tracing::warn!("the grant was not given back to X: {fault}");
+    }
+    granted
+}
+
+/// What X has granted, and to whom.
+async fn complete(
+    x: &XClient,
+    client: &AppCredentials,
+    tokens: Tokens,
+    asked: &[String],
+) -> anyhow::Result<Granted> {
     // X may leave it out if it is what was asked for (RFC 6749 section 5.1).
     let granted: Vec<String> = if tokens.scope.trim().is_empty() {
         asked.to_vec()
@@ -202,7 +235,9 @@ async fn whose(x: &XClient, tokens: &Tokens) -> anyhow::Result<Me> {
         match x.me(&auth).await {
             Ok(reply) => return Ok(reply.value),
             Err(fault) => {
-                let definite = matches!(&fault, CallFault::Refused(answer) if answer.status < 500);
+                // X has had outages that looked like a 401, and a limit passes.
+                let definite = matches!(&fault, CallFault::Refused(answer)
+                    if answer.status < 500 && ![401, 429].contains(&answer.status));
                 if definite || tries >= TRIES {
                     return Err(trouble(
                         "access was granted, but X does not say for which account; nothing was kept",

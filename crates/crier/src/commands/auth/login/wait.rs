@@ -1,7 +1,8 @@
 //! Shows the address of the page of consent, and waits for the answer: of the browser, or of a person who brings it.
 //!
 //! **Invariant:** a login waits so long and no longer; a signal ends it; neither changes anything. A browser is opened only
-//! on a desktop, and is told no secret of ours.
+//! on a desktop, and is told the address alone, with no secret of the app; others on the machine may see that address among
+//! the processes, hence `--no-browser`.
 
 use std::io::IsTerminal as _;
 use std::process::{Command, Stdio};
