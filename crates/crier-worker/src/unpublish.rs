@@ -25,6 +25,9 @@ const REPEATS: u32 = 3;
 const REPEAT_BASE: Duration = Duration::from_millis(500);
 const REPEAT_CAP: Duration = Duration::from_secs(4);
 
+/// "No status found with that ID", of the v1.1 shape (X's page on response codes, until 2025).
+const NO_SUCH_POST: i64 = 144;
+
 impl Worker {
     /// Asks X to delete a post, and writes down what came of it.
     ///
@@ -141,7 +144,10 @@ impl Worker {
             CallFault::NotSent { .. } => return Ok(Deletion::Refused(why)),
             CallFault::Refused(answer) => answer,
         };
-        if answer.status == 404 {
+        // A gateway without v2, or whatever else stands at that address, answers 404 too.
+        let is_gone =
+            answer.problem == "resource-not-found" || answer.codes.contains(&NO_SUCH_POST);
+        if answer.status == 404 && is_gone {
             why.code = "was_gone".into();
             why.error["code"] = json!(why.code);
             why.error["hint"] = json!("");

@@ -149,6 +149,18 @@ async fn what_x_refuses_to_delete_stays_and_says_why() {
             && err.contains("its own posts only"),
         "{out}{err}"
     );
+    // A gateway that has no such call says nothing of the post.
+    fault(
+        &stage,
+        json!({"route": DELETE, "kind": "answer", "status": 404,
+            "body": {"errors": [{"code": 34, "message": "Sorry, that page does not exist."}]}}),
+    )
+    .await;
+    let (code, out, _) = stage.say(&["jobs", "unpublish", "1", "--yes"]).await;
+    assert!(
+        code == Some(1) && out.contains("stays: ") && out.contains("that page does not exist"),
+        "{out}"
+    );
     let reset = stage
         .rows("select (extract(epoch from now()) + 600)::bigint as s")
         .await[0]["s"]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use crate::connect;
-use crate::exit::{Refusal, Refuse};
+use crate::exit::{Outage, Refusal, Refuse};
 use crate::screen::{instant, note, short};
 
 pub(super) const AFTER: &str = "\
@@ -39,7 +39,7 @@ impl Unpublish {
             confirm(store, &posts).await?;
         }
         let worker = connect::worker(&context.config, store)?;
-        let (mut left, mut hint) = (0, String::new());
+        let (mut left, mut unheard, mut hint) = (0, 0, String::new());
         for post in &posts {
             // What was just learned of a limit holds for the next one, too.
             let post = &store
@@ -75,6 +75,7 @@ impl Unpublish {
             };
             if !matches!(deletion, Deletion::Gone(_)) {
                 left += 1;
+                unheard += usize::from(matches!(deletion, Deletion::Unknown(_)));
                 hint = why.map_or_else(String::new, |why| text(&why.error, "hint"));
             }
             tell(context, post, word, &words, why)?;
@@ -82,9 +83,11 @@ impl Unpublish {
         if left == 0 {
             return Ok(());
         }
-        Refusal::new(format!("{left} of {} posts were not deleted", posts.len()))
-            .hint(hint)
-            .fail()
+        let words = format!("{left} of {} posts were not deleted", posts.len());
+        if unheard == left {
+            return Err(Outage { words, hint }.into());
+        }
+        Refusal::new(words).hint(hint).fail()
     }
 }
 
