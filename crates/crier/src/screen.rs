@@ -112,6 +112,16 @@ pub(crate) fn maybe(at: Option<DateTime<Utc>>) -> String {
     at.map(instant).unwrap_or_default()
 }
 
+/// An instant of JSON as people read it; whatever else it is, as it stands.
+pub(crate) fn told_instant(text: &str) -> String {
+    DateTime::parse_from_rfc3339(text).map_or_else(|_| text.to_owned(), |at| instant(at.to_utc()))
+}
+
+/// A number with its noun.
+pub(crate) fn counted(number: u64, one: &str, more: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { more })
+}
+
 /// The first line of a text, cut to so many characters.
 pub(crate) fn short(text: &str, most: usize) -> String {
     let line = text.lines().next().unwrap_or_default();

@@ -14,7 +14,7 @@ use super::standing::{Stops, needs};
 use super::watch::{Selection, watch};
 use crate::connect;
 use crate::exit::Refusal;
-use crate::screen::{instant, note, reason, short};
+use crate::screen::{instant, note, reason, short, told_instant};
 
 /// States of a job that has not ended.
 const OPEN: [&str; 3] = ["scheduled", "paused", "unknown"];
@@ -378,6 +378,7 @@ fn lines(job: &Value) -> Vec<Vec<String>> {
             (Value::Array(items), _) if items.is_empty() => continue,
             (Value::Object(map), _) if map.is_empty() => continue,
             (fault @ Value::Object(_), "error" | "warning") => full(fault),
+            (Value::String(text), name) if name.ends_with("_at") => told_instant(text),
             (Value::String(text), _) => text.clone(),
             (
                 other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)),

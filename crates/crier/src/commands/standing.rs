@@ -54,7 +54,9 @@ const AT_X: [&str; 2] = ["account_suspended", "account_locked"];
 
 /// Whether X has ended the grant, so that only a login helps; a locked account has its grant still.
 pub(crate) fn lacks_grant(row: &AccountRow) -> bool {
-    row.status == "needs_login" && code(row.reason.as_ref()) != "account_locked"
+    let code = code(row.reason.as_ref());
+    // What a gateway says of v1.1 ends no grant.
+    row.status == "needs_login" && code != "account_locked" && !code.starts_with("v1_")
 }
 
 /// Everything in the way, the worst first.

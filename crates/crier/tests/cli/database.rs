@@ -51,7 +51,7 @@ fn a_post_goes_from_the_command_line_into_the_table_and_back() {
     assert_eq!(desk.json(&["jobs", "retry", "1"])[0]["state"], "scheduled");
     let shown = desk.done(&["jobs", "show", "1"]).out;
     assert!(
-        shown.contains("dedupe key") && shown.contains("2031-12-01T08"),
+        shown.contains("dedupe key") && shown.contains("2031-12-01 08:00:00Z"),
         "{shown}"
     );
     assert!(

@@ -25,7 +25,7 @@ fn a_dry_run_tells_all_and_leaves_nothing() {
     let told = &desk.json(&good)[0];
     assert_eq!(
         *told,
-        json!({"account": "acme", "state": "scheduled", "run_at": "2031-12-01 08:00:00Z", "weighted_length": 36, "text_limit": 280,
+        json!({"account": "acme", "state": "scheduled", "run_at": "2031-12-01 08:00:00Z", "weighted_length": 36, "text_limit": 280, "cost_micro_usd": 200_000,
             "request": {"call": "POST /2/tweets",
                 "body": {"text": "We are live! https://example.com/a/long/path", "reply_settings": "following"}},
             "would_be_refused": false, "faults": []})
@@ -33,6 +33,7 @@ fn a_dry_run_tells_all_and_leaves_nothing() {
     let said = desk.done(&good).out;
     assert!(
         said.contains("length: 36 of 280 weighted characters\n")
+            && said.contains("cost: 0.200 USD\n")
             && said.contains("body: {\"reply_settings\":\"following\",\"text\":"),
         "{said}"
     );
@@ -158,7 +159,7 @@ fn waiting_jobs_are_linted_by_number_campaign_or_all() {
     );
     assert!(
         all.err
-            .contains("4 jobs looked at: 2 would be refused, 1 have warnings only"),
+            .contains("4 jobs looked at: 2 would be refused, 1 with warnings only"),
         "{}",
         all.err
     );

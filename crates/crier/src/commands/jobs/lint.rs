@@ -9,7 +9,7 @@ use serde_json::json;
 use super::Context;
 use crate::exit::Refusal;
 use crate::lint;
-use crate::screen::note;
+use crate::screen::{counted, note};
 
 /// Jobs read at once.
 const PAGE: i64 = 500;
@@ -66,18 +66,20 @@ impl Lint {
         }
         if !context.screen.json {
             note(&format!(
-                "{} jobs looked at: {} would be refused, {} have warnings only",
-                count.jobs, count.refused, count.warned
+                "{} looked at: {} would be refused, {} with warnings only",
+                counted(count.jobs, "job", "jobs"),
+                count.refused,
+                count.warned
             ));
         }
         if count.refused == 0 {
             return Ok(());
         }
         Refusal::new(format!(
-            "{} jobs can never go out as they are",
-            count.refused
+            "{} can never go out as it stands",
+            counted(count.refused, "job", "jobs")
         ))
-        .hint("edit them by SQL, or cancel them with `crier jobs cancel`")
+        .hint("edit the row by SQL, or cancel the job with `crier jobs cancel`")
         .fail()
     }
 }

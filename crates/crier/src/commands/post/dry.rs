@@ -4,6 +4,7 @@
 
 use crier_core::fault::Fault;
 use crier_core::options::{create_body, parse_options};
+use crier_core::price::{Priced, Prices};
 use crier_core::text::weighted_len;
 use crier_core::v1::{Publisher, parameters};
 use crier_store::{AccountRow, CheckDraft, NewJob, Store, StoreError, Trial};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use super::Context;
 use crate::exit::Refusal;
 use crate::lint;
-use crate::screen::{instant, note};
+use crate::screen::{counted, instant, note};
 
 /// Tries the row, and tells.
 pub(super) async fn run(context: &Context, store: &Store, job: &NewJob) -> anyhow::Result<()> {
@@ -34,7 +35,7 @@ pub(super) async fn run(context: &Context, store: &Store, job: &NewJob) -> anyho
             facts["account"] = json!(draft.handle);
             facts["state"] = json!(state);
             facts["run_at"] = json!(instant(run_at));
-            measure(&mut facts, &draft, reply_to);
+            measure(&mut facts, &draft, reply_to, &context.config.prices.table());
         }
         Err(error) => {
             // What the table refuses is one fault; X may have more against it.
@@ -45,7 +46,7 @@ pub(super) async fn run(context: &Context, store: &Store, job: &NewJob) -> anyho
             if let Some(draft) = unseen(store, job).await? {
                 faults.extend(lint::faults(&context.config, &draft));
                 facts["account"] = json!(draft.handle);
-                measure(&mut facts, &draft, None);
+                measure(&mut facts, &draft, None, &context.config.prices.table());
             }
         }
     }
@@ -110,8 +111,8 @@ async fn unseen(store: &Store, job: &NewJob) -> anyhow::Result<Option<CheckDraft
     }))
 }
 
-/// Length and request, as far as the row can be read.
-fn measure(facts: &mut Value, draft: &CheckDraft, reply_to: Option<String>) {
+/// Length, request and cost, as far as the row can be read.
+fn measure(facts: &mut Value, draft: &CheckDraft, reply_to: Option<String>, prices: &Prices) {
     facts["weighted_length"] = json!(weighted_len(&draft.text));
     facts["text_limit"] = json!(draft.text_limit);
     let (Ok(options), Ok(media)) = (&draft.options, &draft.media) else {
@@ -129,6 +130,13 @@ fn measure(facts: &mut Value, draft: &CheckDraft, reply_to: Option<String>) {
             source.unwrap_or_default().to_owned()
         })
         .collect();
+    let described = media.as_array().into_iter().flatten();
+    let described =
+        described.filter(|item| !item["alt_text"].as_str().unwrap_or_default().is_empty());
+    let replies = options.reply_target().is_some();
+    let post = prices.charge(Priced::of_post(&draft.text, replies), 1);
+    let alt = prices.charge(Priced::Metadata, described.count());
+    facts["cost_micro_usd"] = json!(post.micro_usd + alt.micro_usd);
     // What only X can tell stands as what it will be.
     let reply_to = reply_to.or_else(|| Some(format!("<post of job {}>", draft.after?)));
     facts["request"] = match draft.publisher {
@@ -166,6 +174,10 @@ fn tell(context: &Context, faults: &[Fault], mut facts: Value) -> anyhow::Result
         let length = facts["weighted_length"]
             .as_u64()
             .map(|length| format!("{length} of {} weighted characters", facts["text_limit"]));
+        let cost = facts["cost_micro_usd"].as_i64().map(|micro| {
+            let milli = micro / 1_000;
+            format!("{}.{:03} USD", milli / 1_000, milli % 1_000)
+        });
         let call = facts["request"]["call"].as_str().map(str::to_owned);
         let body = facts["request"].get("body").map(Value::to_string);
         let files = facts["request"].get("media[]").map(Value::to_string);
@@ -174,6 +186,7 @@ fn tell(context: &Context, faults: &[Fault], mut facts: Value) -> anyhow::Result
             ("state", word("state")),
             ("run at", word("run_at")),
             ("length", length),
+            ("cost", cost),
             ("call", call),
             ("body", body),
             ("media[]", files),
@@ -188,8 +201,10 @@ fn tell(context: &Context, faults: &[Fault], mut facts: Value) -> anyhow::Result
     if refused == 0 {
         return Ok(());
     }
+    let count = u64::try_from(refused).unwrap_or(u64::MAX);
     Refusal::new(format!(
-        "the post would be refused: {refused} faults that cannot mend themselves"
+        "the post would be refused: {} that only an edit mends",
+        counted(count, "fault", "faults")
     ))
     .fail()
 }
