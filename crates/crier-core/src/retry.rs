@@ -26,6 +26,8 @@ pub const SLOW_BASE: Duration = Duration::from_mins(10);
 pub const SLOW_CAP: Duration = Duration::from_hours(3);
 /// Attempts that an unexplained refusal is worth in all: the first, and one slow repeat. Then a person must look.
 pub const SLOW_ATTEMPTS: u32 = 2;
+/// Longest limit that is believed: the periods of X's caps are a month at most.
+const LONGEST_LIMIT: Duration = Duration::from_hours(32 * 24);
 /// Added to X's reset: it is stated in whole seconds, by another clock.
 pub const RESET_MARGIN: Duration = Duration::from_secs(1);
 /// Over how long the work that waited for one reset is spread, lest all of it starts in the same instant.
@@ -157,10 +159,12 @@ pub fn next_attempt(
 /// The earliest moment at which X wants to be asked again: the latest reset among its exhausted windows or the end of
 /// its `Retry-After`, whichever is later. `None` if it named neither.
 pub fn not_before(answer: &Answer, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let asked = answer
-        .retry_after_s
-        .map(|seconds| after(now, Duration::from_secs(seconds)));
-    limit::blocked_until(&answer.windows).max(asked)
+    // A moment further off is a mistake of somebody on the way, such as an epoch in the place of seconds.
+    let is_believed = |until: &DateTime<Utc>| *until <= after(now, LONGEST_LIMIT);
+    let asked = answer.retry_after_s;
+    let asked = asked.map(|seconds| after(now, Duration::from_secs(seconds)));
+    let reset = limit::blocked_until(&answer.windows);
+    reset.filter(is_believed).max(asked.filter(is_believed))
 }
 
 /// The moment that much later, or the last one that can be written.
@@ -272,7 +276,13 @@ mod tests {
         assert_eq!(not_before(&answer, at(100)), Some(at(500)));
         assert_eq!(not_before(&Answer::default(), at(100)), None);
         answer.retry_after_s = Some(u64::MAX);
-        assert_eq!(not_before(&answer, at(100)), Some(DateTime::<Utc>::MAX_UTC));
+        assert_eq!(
+            not_before(&answer, at(100)),
+            Some(at(500)),
+            "nobody waits for ever"
+        );
+        answer.windows.clear();
+        assert_eq!(not_before(&answer, at(100)), None);
     }
 
     proptest! {

@@ -303,7 +303,7 @@ async fn end_dead_grant(tx: &mut sqlx::PgConnection, x_user_id: &str) -> Result<
     sqlx::query(
         "-- import_account: a grant that X has ended
         delete from crier.credentials c using crier.accounts a
-         where a.x_user_id = $1 and a.status = 'needs_login' and c.account_id = a.id and c.kind = 'oauth2'",
+         where a.x_user_id = $1 and a.status = 'needs_login' and coalesce(a.reason ->> 'code', '') not like 'v1\\_%' and c.account_id = a.id and c.kind = 'oauth2'",
     )
     .bind(x_user_id)
     .execute(&mut *tx)

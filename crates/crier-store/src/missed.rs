@@ -30,7 +30,7 @@ impl Store {
                 'detail', format('it was due at %s and could be at most %s late%s',
                   to_char(j.run_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"'), j.max_lateness,
                   case when j.state = 'paused' then '; it was paused'
-                       else coalesce('; before that: ' || nullif(concat_ws(': ', j.error ->> 'title', j.error ->> 'detail'), ''), '') end),
+                       else coalesce('; before that: ' || nullif(concat_ws(': ', coalesce(j.error, j.warning) ->> 'title', coalesce(j.error, j.warning) ->> 'detail'), ''), '') end),
                 'step', 'claim',
                 'hint', format('select crier.retry(%s) posts it now; set max_lateness higher if later would have been well too', j.id))
              where j.id = any($1) and j.state in ('scheduled', 'paused')

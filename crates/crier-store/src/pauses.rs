@@ -32,7 +32,7 @@ impl Store {
         lock_lanes(&mut tx, &[account]).await?;
         let was_active: Option<bool> = sqlx::query_scalar(
             "-- pause_account
-            with old as (select id, status from crier.accounts where id = $1 for update)
+            with old as (select id, status from crier.accounts where id = $1 for no key update)
             update crier.accounts a set status = $2, reason = $3, updated_at = crier.now()
               from old where a.id = old.id and (old.status <> 'paused' or $2 = 'paused') returning old.status = 'active'",
         )
@@ -64,7 +64,7 @@ impl Store {
         let was_active: Option<bool> = sqlx::query_scalar(
             "-- pause_app
             with old as (
-              select p.id, p.status from crier.apps p join crier.accounts a on a.app_id = p.id where a.id = $1 for update of p)
+              select p.id, p.status from crier.apps p join crier.accounts a on a.app_id = p.id where a.id = $1 for no key update of p)
             update crier.apps p set status = 'paused', reason = $2, trial_until = null, probe_at = coalesce($3, p.probe_at)
               from old where p.id = old.id returning old.status = 'active'",
         )
@@ -88,7 +88,7 @@ impl Store {
             "-- claim_probe: apps
             with due as (
               select id from crier.apps where probe_at <= crier.now() and status = 'paused'
-               order by probe_at limit 1 for update skip locked)
+               order by probe_at limit 1 for no key update skip locked)
             update crier.apps p set probed_at = crier.now(), probes = p.probes + 1,
                    probe_at = crier.now() + crier.probe_wait(p.probes + 1)
               from due where p.id = due.id
@@ -107,7 +107,7 @@ impl Store {
             "-- claim_probe: accounts
             with due as (
               select id from crier.accounts where probe_at <= crier.now() and status = 'suspended'
-               order by probe_at limit 1 for update skip locked)
+               order by probe_at limit 1 for no key update skip locked)
             update crier.accounts a set probed_at = crier.now(), probes = a.probes + 1,
                    probe_at = crier.now() + crier.probe_wait(a.probes + 1)
               from due where a.id = due.id returning a.id",

@@ -349,8 +349,8 @@ pub(crate) async fn publish(
           insert into crier.cost_deltas (app_id, account_id, kind, calls, micro_usd)
           select coalesce(a.app_id, 0), a.id, $4, $5, $6 from crier.accounts a where a.id = $3 and $4::text is not null
         ), passed as (
-          delete from crier.limit_windows where class = 'account' and owner_id = $3 and endpoint = 'POST /2/tweets'
-             and length = 'unstated' and resets_at <= crier.now())
+          delete from crier.limit_windows where class = 'account' and owner_id = $3
+             and endpoint in ('POST /2/tweets', 'POST /1.1/statuses/update_with_media') and length = 'unstated' and resets_at <= crier.now())
         insert into crier.posts (post_id, job_id, account_id, published_at) values ($1, $2, $3, crier.now())",
     )
     .bind(post_id)

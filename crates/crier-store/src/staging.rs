@@ -137,7 +137,7 @@ const FATES: &str = "-- claim_uploads: fates
                 when exists (select 1 from crier.leases l where l.kind = 'publish' and l.subject = j.id and l.phase = 'sending') then 'sent'
                 when u.state = 'ready' and j.state = 'unknown' then 'parked'
                 when u.state = 'ready' then 'used_up'
-                when j.state <> 'scheduled' or a.status <> 'active' or p.status = 'paused' then 'parked'
+                when j.state <> 'scheduled' or a.status <> 'active' or p.status = 'paused' or crier.budget_opens(p.id) is not null then 'parked'
                 when coalesce(j.next_attempt_at, j.run_at) - $3 * interval '1 microsecond' > crier.now() then 'early'
                 when w.until is not null then 'limited'
                 else 'due' end as fate

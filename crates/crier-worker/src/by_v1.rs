@@ -126,6 +126,12 @@ impl Worker {
         let mut verdict = judge(Step::Publish, &fault);
         self.metrics
             .x_request(endpoint, status(&fault), Some(verdict.code), took);
+        if verdict.action == Action::PauseApp && verdict.code == "access_level" {
+            // The plan lacks v1.1, which keeps no account from publishing by v2.
+            verdict.action = Action::PauseAccount;
+            verdict.code = "v1_access_level";
+            verdict.hint = "the app's plan does not hold v1.1: `crier accounts publisher HANDLE v2`, then `crier accounts resume`";
+        }
         if verdict.action == Action::Reupload {
             // Nothing was uploaded before: the files themselves are what X refuses.
             verdict.action = Action::FailJob;
@@ -237,7 +243,7 @@ impl Worker {
             return Ok(self.without_token(job, no_token).await?);
         }
         let why = plain_why(
-            "no_grant",
+            "v1_no_tokens",
             "the account publishes by v1.1 and has no OAuth 1.0a tokens",
             "token",
             "import them with `crier auth import`, or let the account publish by v2",

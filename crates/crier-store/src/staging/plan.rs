@@ -45,7 +45,7 @@ impl Store {
               left join crier.apps p on p.id = a.app_id
              where j.state = 'scheduled' and j.held <> 0 and j.held & 1 <> 0
                and coalesce(j.next_attempt_at, j.run_at) <= crier.now() + $1 * interval '1 microsecond'
-               and coalesce(p.status, 'active') = 'active'
+               and coalesce(p.status, 'active') = 'active' and crier.budget_opens(p.id) is null
                and (not exists (select 1 from crier.media_uploads u where u.job_id = j.id and u.state <> 'ready')
                  or jsonb_array_length(j.media) <> (select count(*) from crier.media_uploads u where u.job_id = j.id)
                  or exists (select 1 from crier.media_uploads u where u.job_id = j.id and (

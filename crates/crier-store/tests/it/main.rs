@@ -10,6 +10,7 @@ mod bounds;
 mod checks;
 mod db;
 mod fencing;
+mod holds;
 mod lanes;
 mod logins;
 mod people;

@@ -72,8 +72,15 @@ async fn oauth_1_0a_brought_alone_lets_a_good_grant_be_and_replaces_a_dead_one()
         (before.app_id, &before.scopes)
     );
     assert!(db.store.tokens(after.id).await.unwrap().is_some());
-    db.sql("update crier.accounts set status = 'needs_login'")
+    // What a gateway says of v1.1 ends no grant of OAuth 2.0.
+    db.sql("update crier.accounts set status = 'needs_login', reason = '{\"code\": \"v1_credentials\"}'")
         .await;
+    assert_eq!(signer(&db, "acme", 1).await.status, "active");
+    assert!(db.store.tokens(after.id).await.unwrap().is_some());
+    db.sql(
+        "update crier.accounts set status = 'needs_login', reason = '{\"code\": \"grant_dead\"}'",
+    )
+    .await;
     let revived = signer(&db, "acme", 1).await;
     assert_eq!(revived.status, "active");
     assert!(db.store.tokens(after.id).await.unwrap().is_none());

@@ -106,25 +106,14 @@ impl Staging {
         file: &MediaFile,
         media: &NewMedia,
     ) -> Result<Option<MediaState>, Stop> {
-        if item.shared != Some(true) || !item.additional_owners.is_empty() {
+        if !borrows(item) {
             return Ok(None);
         }
         let store = &self.worker.store;
         match store.lent_upload(&self.upload, &file.stamp).await? {
             Lent::None => Ok(None),
             Lent::Coming if self.upload.now > self.upload.run_at + LENT_LATE => Ok(None),
-            Lent::Coming => Err(Stop::Later(Box::new(Later {
-                until: store.now().await? + LENT_WAIT,
-                why: crate::attempt::plain_why(
-                    "media_shared_wait",
-                    "another account is uploading the same file",
-                    "media",
-                    "nothing to do: its upload is used as soon as it is ready",
-                ),
-                costs_attempt: false,
-                new_session: false,
-                as_warning: true,
-            }))),
+            Lent::Coming => Err(self.lender_first().await),
             Lent::Ready {
                 media_id,
                 expires_in_s,
@@ -140,6 +129,36 @@ impl Staging {
                 Ok(Some(state))
             }
         }
+    }
+
+    /// Puts the upload off while another account is uploading the same file.
+    pub(super) async fn wait_for_lender(&self, item: &MediaItem) -> Result<(), Stop> {
+        if !borrows(item) || self.upload.now > self.upload.run_at + LENT_LATE {
+            return Ok(());
+        }
+        match self.worker.store.lent_upload(&self.upload, "").await? {
+            Lent::Coming => Err(self.lender_first().await),
+            Lent::None | Lent::Ready { .. } => Ok(()),
+        }
+    }
+
+    async fn lender_first(&self) -> Stop {
+        let now = match self.worker.store.now().await {
+            Ok(now) => now,
+            Err(error) => return error.into(),
+        };
+        Stop::Later(Box::new(Later {
+            until: now + LENT_WAIT,
+            why: crate::attempt::plain_why(
+                "media_shared_wait",
+                "another account is uploading the same file",
+                "media",
+                "nothing to do: its upload is used as soon as it is ready",
+            ),
+            costs_attempt: false,
+            new_session: false,
+            as_warning: true,
+        }))
     }
 
     /// Keeps a media id that needs no segments from us.
@@ -176,4 +195,9 @@ fn unspooled(error: &std::io::Error) -> Fault {
     )
     .at_step("media")
     .passing()
+}
+
+/// Whether the row asks for the upload of another account.
+pub(super) fn borrows(item: &MediaItem) -> bool {
+    item.shared == Some(true) && item.additional_owners.is_empty()
 }

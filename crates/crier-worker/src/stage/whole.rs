@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::folder::MediaFile;
 use crate::stage::call::Staging;
 use crate::stage::send::Resumed;
+use crate::stage::source::borrows;
 use crate::stage::stop::{Stop, failed};
 
 /// Bytes of subtitles. X names no limit; a two-minute film needs a few kilobytes.
@@ -24,6 +25,10 @@ impl Staging {
     pub(super) async fn whole(&mut self) -> Result<Option<u64>, Stop> {
         let item = self.upload.item.clone();
         let item = item.and_then(|item| one_item(&item)).map_err(failed)?;
+        if item.url.is_some() {
+            // What another account is uploading need not be fetched meanwhile.
+            self.wait_for_lender(&item).await?;
+        }
         let file = self.file(&item).await?;
         let (category, kind) = match fitting(&item, &file, self.upload.tier) {
             Ok(fitting) => fitting,
@@ -36,7 +41,11 @@ impl Staging {
             shared: item.shared.unwrap_or(false),
             additional_owners: item.additional_owners.clone(),
         };
-        let resumed = self.resumed(&file, category);
+        let mut resumed = self.resumed(&file, category);
+        // A medium that was whole may be a lender's, of which only its owner may tell X more: it is asked for again.
+        if borrows(&item) {
+            resumed = resumed.filter(|resumed| resumed.segment_bytes.is_some());
+        }
         if resumed.is_none()
             && let Some(state) = self.lent(&item, &file, &media).await?
         {

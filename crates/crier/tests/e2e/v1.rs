@@ -157,6 +157,10 @@ async fn what_v1_cannot_do_is_said_before_anything_is_sent() {
     }
     assert_eq!(updates(&stage).await, 0);
     // And what only v1.1 can is nothing for v2.
+    assert_eq!(
+        stage.rows("select distinct status from crier.apps").await,
+        [json!({"status": "active"})]
+    );
     stage
         .done_by(&["accounts", "publisher", "acme", "v2"])
         .await;
@@ -282,17 +286,21 @@ async fn the_refusals_of_v1_are_told_apart() {
     stage
         .sql("select crier.cancel(id) from crier.jobs where state = 'scheduled'")
         .await;
-    // A gateway that has no such call any more stops the app, with the cure in words.
+    // A gateway that has no such call any more stops the account, with the cure in words, and no other of its app.
     let gone = json!({"route": UPDATE, "kind": "answer", "status": 404,
         "body": {"errors": [{"code": 34, "message": "Sorry, that page does not exist"}]}});
     stage.sim("POST", "/_sim/faults", &gone.to_string()).await;
     stage
-        .sql("update crier.lanes set not_before = '-infinity'")
+        .sql("delete from crier.limit_windows; update crier.lanes set not_before = '-infinity'")
         .await;
     insert(&stage, "after the end", PICTURE, "{}").await;
     stage
-        .until("select reason->>'code' = 'v1_retired' and reason->>'hint' like '%accounts publisher%' as done from crier.apps", SOON)
+        .until("select reason->>'code' = 'v1_retired' and reason->>'hint' like '%accounts publisher%' as done from crier.accounts where status <> 'active'", SOON)
         .await;
+    assert_eq!(
+        stage.rows("select distinct status from crier.apps").await,
+        [json!({"status": "active"})]
+    );
     stage
         .done_by(&["accounts", "publisher", "acme", "v2"])
         .await;

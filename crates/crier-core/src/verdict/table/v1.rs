@@ -6,7 +6,7 @@
 //! Source: X's page on the call as it was before it was retired, and its list of v1.1 codes until 2025.
 
 use super::{EDIT, LIMITED, PUBLISH, SAFE, named, row, says};
-use crate::verdict::Action::{FailJob, PauseAccount, PauseApp, WaitForLimit};
+use crate::verdict::Action::{FailJob, PauseAccount, WaitForLimit};
 use crate::verdict::Row;
 use crate::verdict::When::Status;
 
@@ -69,7 +69,7 @@ pub(super) static ROWS: &[Row] = &[
         ),
         (
             "v1_retired",
-            PauseApp,
+            PauseAccount,
             "this gateway has no v1.1: `crier accounts publisher HANDLE v2`, then `crier accounts resume`",
         ),
     ),
