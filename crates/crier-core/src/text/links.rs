@@ -337,10 +337,8 @@ impl Scan {
     fn is_sound(&self, name: &Range<usize>) -> bool {
         let (start, end) = (name.start, name.end);
         let name: String = self.chars[start..end].iter().collect();
-        if name.starts_with("xn--") && !(start..end).any(|at| self.latin_name(at, end).is_some()) {
-            return false;
-        }
-        name.split('.').all(|label| {
+        // Lengths first: they bound the work on the rest.
+        let short = name.split('.').all(|label| {
             // Punycode is longer than what it stands for.
             if label.chars().count() > LONGEST_LABEL {
                 return false;
@@ -351,7 +349,10 @@ impl Scan {
                 idna::punycode::encode_str(label).map_or(usize::MAX, |code| code.len() + 4)
             };
             (1..=LONGEST_LABEL).contains(&length)
-        })
+        });
+        short
+            && (!name.starts_with("xn--")
+                || (start..end).any(|at| self.latin_name(at, end).is_some()))
     }
 }
 

@@ -108,3 +108,29 @@ async fn two_edits_that_close_a_circle_at_once_end_with_one_refused() {
     assert!(words.contains("waits for job 2 itself"), "{words}");
     db.drop().await;
 }
+
+#[tokio::test]
+async fn a_spent_budget_stops_uploads_until_it_is_raised() {
+    let db = Db::new().await;
+    let account = db.account("acme", 1).await;
+    let app = account.app_id.unwrap();
+    db.sql(r#"insert into crier.jobs (account, text, media) values ('acme', 'x', '[{"path": "a.png"}]')"#)
+        .await;
+    let lead = Duration::from_mins(30);
+    let (store, worker) = (&db.store, Uuid::new_v4());
+    store.set_budget(app, Some(0.0)).await.unwrap();
+    store.plan_uploads(1, lead).await.unwrap();
+    let claim = async || {
+        store
+            .claim_uploads(worker, 10, Duration::from_secs(30), lead)
+            .await
+            .unwrap()
+            .len()
+    };
+    assert_eq!(claim().await, 0);
+    assert_eq!(store.sweep_uploads(lead, 10).await.unwrap(), 0);
+    store.set_budget(app, None).await.unwrap();
+    assert_eq!(store.sweep_uploads(lead, 10).await.unwrap(), 1);
+    assert_eq!(claim().await, 1);
+    db.drop().await;
+}
