@@ -65,7 +65,7 @@ impl Store {
     /// Whether a notification arrives: a pooler in transaction mode loses them. Work is found without, only later.
     pub async fn notify_works(&self, patience: Duration) -> Result<bool, StoreError> {
         const CHANNEL: &str = "crier_doctor";
-        let mut listener = sqlx::postgres::PgListener::connect_with(&self.pool).await?;
+        let mut listener = sqlx::postgres::PgListener::connect_with(self.pool.inner()).await?;
         listener.listen(CHANNEL).await?;
         sqlx::query("-- notify_works\nselect pg_notify('crier_doctor', '')")
             .execute(&self.pool)

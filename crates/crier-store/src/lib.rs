@@ -23,6 +23,7 @@ mod logins;
 mod missed;
 mod pauses;
 mod people;
+mod pool;
 mod readings;
 mod reconcile;
 mod recurring;
@@ -41,7 +42,9 @@ mod workers;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::pool::Pool;
 
 pub use accounts::{Account, Import, OAuth1Tokens, OAuth2Tokens, OpenedOAuth1, OpenedTokens};
 pub use attempts::LedgerRow;
@@ -77,7 +80,7 @@ const LOCK_TIMEOUT_MS: u32 = 2_000;
 /// The database, and the key that opens what is sealed in it. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    pool: PgPool,
+    pool: Pool,
     key: Option<SealKey>,
 }
 
@@ -130,7 +133,10 @@ impl Store {
             .connect_with(connect)
             .await
             .map_err(StoreError::Connect)?;
-        Ok(Self { pool, key })
+        Ok(Self {
+            pool: Pool::new(pool),
+            key,
+        })
     }
 
     /// The database's time, as crier counts it.

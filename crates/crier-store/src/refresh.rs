@@ -107,12 +107,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::LeaseLost`] if it had run out and is another's.
     pub async fn abandon_refresh(&self, lease: &Lease) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        if end_refresh(&mut connection, lease).await? {
-            Ok(())
-        } else {
-            Err(lease.lost())
-        }
+        let mut tx = self.pool.begin().await?;
+        let held = end_refresh(&mut tx, lease).await?;
+        tx.commit().await?;
+        if held { Ok(()) } else { Err(lease.lost()) }
     }
 }
 

@@ -35,7 +35,7 @@ impl Store {
         };
         // An old program beside a newer schema is a rollout, not a fault.
         migrator.set_ignore_missing(true);
-        migrator.run(&self.pool).await?;
+        migrator.run(self.pool.inner()).await?;
         Ok(program_version())
     }
 

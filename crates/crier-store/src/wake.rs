@@ -58,7 +58,7 @@ impl Store {
     pub fn listen(&self, channel: &'static str) -> WakeUps {
         let woken = Arc::<Notify>::default();
         let told = Arc::clone(&woken);
-        let options = (*self.pool.connect_options()).clone();
+        let options = (*self.pool.inner().connect_options()).clone();
         // A listener keeps its connection: it must not take one from those who work.
         let pool = PgPoolOptions::new()
             .max_connections(1)

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use crier_core::answer::{CallFault, Endpoint};
+use crier_core::failpoint::{self, Deed};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Client, Method, Response, redirect, retry};
 use serde_json::Value;
@@ -135,11 +136,13 @@ impl XClient {
             Payload::Form(form) => request.form(&form),
             Payload::Multipart(form) => request.multipart(form),
         };
-        let response = request
-            .send()
-            .await
-            .map_err(|error| faults::from_transport(endpoint, error))?;
-        self.receive(endpoint, response, secrets).await
+        failpoint::before(Deed::Call, endpoint.label());
+        let answer = match request.send().await {
+            Ok(response) => self.receive(endpoint, response, secrets).await,
+            Err(error) => Err(faults::from_transport(endpoint, error)),
+        };
+        failpoint::after(Deed::Call, endpoint.label());
+        answer
     }
 
     async fn receive(

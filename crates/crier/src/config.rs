@@ -30,6 +30,12 @@ pub(crate) struct Environment {
     pub(crate) path: OsString,
     /// `DISPLAY` or `WAYLAND_DISPLAY` is set: a browser has somewhere to open.
     pub(crate) display: bool,
+    /// `CRIER_FAILPOINT`: where a test has this process die.
+    #[cfg(debug_assertions)]
+    pub(crate) failpoint: Option<String>,
+    /// `CRIER_FAILPOINT_LOG`: the file that gets each point reached.
+    #[cfg(debug_assertions)]
+    pub(crate) failpoint_log: Option<String>,
 }
 
 /// Reads the file, if one is given, and the environment over it.
@@ -59,6 +65,10 @@ pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Config> {
         display: ["DISPLAY", "WAYLAND_DISPLAY"]
             .iter()
             .any(|name| named(&variables, name).is_some()),
+        #[cfg(debug_assertions)]
+        failpoint: named(&variables, "CRIER_FAILPOINT").map(str::to_owned),
+        #[cfg(debug_assertions)]
+        failpoint_log: named(&variables, "CRIER_FAILPOINT_LOG").map(str::to_owned),
     };
     Ok(config)
 }
