@@ -29,6 +29,8 @@ impl Store {
             on conflict (kind, subject) do update
               set worker = excluded.worker, token = excluded.token, expires_at = excluded.expires_at, claimed_at = crier.now()
               where l.expires_at < crier.now()
+                 -- Dated by a clock that has gone back since.
+                 or l.claimed_at > crier.now() + $3 * interval '1 microsecond'
             returning token",
         )
         .bind(worker)

@@ -415,7 +415,7 @@ pub(crate) async fn make_unknown(
         insert into crier.reconciles (job_id, account_id, attempt_id, since, next_at, duplicate_seen)
         select $1, $2, a.id, coalesce(a.sent_at, a.started_at), crier.now(), coalesce($4::jsonb->>'code' = 'duplicate', false)
           from crier.attempts a where a.id = $3
-        on conflict (job_id) do update set next_at = crier.now(), looks = 0, attempt_id = excluded.attempt_id,
+        on conflict (job_id) do update set next_at = crier.now(), looks = 0, crashes = 0, attempt_id = excluded.attempt_id,
           since = excluded.since, duplicate_seen = excluded.duplicate_seen",
     )
     .bind(job)
@@ -442,7 +442,7 @@ async fn put_off(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "-- put_off
-        update crier.jobs_open set error = $4, attempts = attempts + ($3::bigint is not null)::int,
+        update crier.jobs_open set error = $4, crashes = 0, attempts = attempts + ($3::bigint is not null)::int,
                next_attempt_at = coalesce(crier.now() + $3 * interval '1 microsecond', $2, next_attempt_at)
          where id = $1 and state in ('scheduled', 'paused')",
     )

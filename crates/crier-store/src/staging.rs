@@ -30,6 +30,7 @@ pub(crate) use take_back::media_margin;
 
 use crate::claim::micros;
 use crate::lease::Lease;
+use crate::suspects::ALONE_FROM;
 use crate::{Store, StoreError};
 
 /// Endpoints that staging calls; a used-up window of any of them holds back the account's uploads.
@@ -117,6 +118,7 @@ struct Candidate {
     segments_done: i32,
     expires_at: Option<DateTime<Utc>>,
     attempts: i16,
+    crashes: i16,
     max_attempts: i16,
     tier: String,
     run_at: DateTime<Utc>,
@@ -128,7 +130,7 @@ struct Candidate {
 /// statement that is younger than the rows' locks.
 const FATES: &str = "-- claim_uploads: fates
     select u.id, u.job_id, u.account_id, u.position, u.item::text, u.state, u.media_id, u.category, u.file_stamp, u.segment_bytes,
-           u.segments_done, u.expires_at, u.attempts, coalesce(j.max_attempts, 1::smallint) as max_attempts,
+           u.segments_done, u.expires_at, u.attempts, u.crashes, coalesce(j.max_attempts, 1::smallint) as max_attempts,
            coalesce(a.tier, 'standard') as tier,
            case when a.segment_noted_at > crier.now() - interval '1 day' then a.segment_bytes end as account_segment_bytes,
            coalesce(crier.readable(j.run_at), crier.now()) as run_at, crier.now() as now,
@@ -179,24 +181,31 @@ impl Store {
             .fetch_all(&mut *tx)
             .await?;
         put_aside(&mut tx, &rows, lead).await?;
+        let passed_over = pass_over(&mut tx, worker, &rows).await?;
         let (picked, accounts): (Vec<i64>, Vec<i64>) = rows
             .iter()
-            .filter(|row| row.fate == "due")
+            .filter(|row| row.fate == "due" && !passed_over.contains(&row.id))
             .map(|row| (row.id, row.account_id))
             .unzip();
+        let alone: Vec<bool> = rows
+            .iter()
+            .filter(|row| picked.contains(&row.id))
+            .map(|row| row.crashes >= ALONE_FROM)
+            .collect();
         let tokens: Vec<(i64, i64)> = sqlx::query_as(
             "-- claim_uploads: leases
             with busy as (
               update crier.media_uploads set next_at = null, updated_at = crier.now() where id = any($1))
-            insert into crier.leases (kind, subject, account_id, worker, expires_at)
-            select 'stage', s.id, s.account, $3, crier.now() + $4 * interval '1 microsecond'
-              from unnest($1::bigint[], $2::bigint[]) as s(id, account) order by s.id
+            insert into crier.leases (kind, subject, account_id, worker, expires_at, alone)
+            select 'stage', s.id, s.account, $3, crier.now() + $4 * interval '1 microsecond', s.alone
+              from unnest($1::bigint[], $2::bigint[], $5::boolean[]) as s(id, account, alone) order by s.id
             returning subject, token",
         )
         .bind(&picked)
         .bind(&accounts)
         .bind(worker)
         .bind(micros(ttl))
+        .bind(&alone)
         .fetch_all(&mut *tx)
         .await?;
         tx.commit().await?;
@@ -248,6 +257,40 @@ fn upload(row: Candidate, token: i64) -> Upload {
         run_at: row.run_at,
         now: row.now,
     }
+}
+
+/// Of files over which two workers died, a worker takes one at a time: whichever it is, it takes no other along. The others
+/// leave the front of the queue for a moment; answers which.
+async fn pass_over(
+    tx: &mut sqlx::PgConnection,
+    worker: Uuid,
+    rows: &[Candidate],
+) -> Result<Vec<i64>, StoreError> {
+    let mut suspects: Vec<i64> = rows
+        .iter()
+        .filter(|row| row.fate == "due" && row.crashes >= ALONE_FROM)
+        .map(|row| row.id)
+        .collect();
+    if suspects.is_empty() {
+        return Ok(suspects);
+    }
+    let busy: bool = sqlx::query_scalar(
+        "-- pass_over\nselect exists (select 1 from crier.leases where worker = $1 and alone)",
+    )
+    .bind(worker)
+    .fetch_one(&mut *tx)
+    .await?;
+    if !busy {
+        suspects.remove(0);
+    }
+    sqlx::query(
+        "-- pass_over
+        update crier.media_uploads set next_at = crier.now() + interval '1 second', updated_at = crier.now() where id = any($1)",
+    )
+    .bind(&suspects)
+    .execute(tx)
+    .await?;
+    Ok(suspects)
 }
 
 /// Rows that are due and cannot be served leave the front of the queue, each for a time that fits. `error` stays null

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::claim::micros;
 use crate::lease::Lease;
 use crate::settle::{pause_with_others, publish};
+use crate::suspects::CRASH_BOUND;
 use crate::{Store, StoreError};
 
 /// What became of a job whose post is not on X.
@@ -60,13 +61,31 @@ impl Store {
             lease.subject
         );
         let over = error(&retry);
-        let is_left: Option<bool> = sqlx::query_scalar(
-            "-- settle_absent\nselect attempts < max_attempts from crier.jobs_open where id = $1 and state = 'unknown' for no key update",
+        let left: Option<(bool, i16)> = sqlx::query_as(
+            "-- settle_absent\nselect attempts < max_attempts, crashes from crier.jobs_open where id = $1 and state = 'unknown' for no key update",
         )
         .bind(lease.subject)
         .fetch_optional(&mut *tx)
         .await?;
-        let absent = if is_left.ok_or(StoreError::JobChanged { job: lease.subject })? {
+        let (is_left, crashes) = left.ok_or(StoreError::JobChanged { job: lease.subject })?;
+        let absent = if crashes >= CRASH_BOUND {
+            let over = json!({
+                "code": "quarantined", "title": "workers died while they sent this job", "step": "publish",
+                "detail": format!("{crashes} workers in a row died or stalled over it; the post is not on X"),
+                "hint": format!("look at the workers' logs for job {0}, then select crier.retry({0})", lease.subject),
+            });
+            record(
+                &mut tx,
+                lease,
+                search.worker,
+                "failed",
+                "quarantined",
+                &over,
+            )
+            .await?;
+            fail(&mut tx, lease.subject, &over).await?;
+            Absent::Failed
+        } else if is_left {
             record(
                 &mut tx,
                 lease,
@@ -248,7 +267,7 @@ impl Store {
             let said = error("a person says that the post is not on X", "");
             record(&mut tx, &lease, Uuid::nil(), "retry", "operator", &said).await?;
             // A person who asks for another attempt gets one, however many there were.
-            sqlx::query("-- settle_by_operator\nupdate crier.jobs_open set attempts = least(attempts, max_attempts - 1) where id = $1")
+            sqlx::query("-- settle_by_operator\nupdate crier.jobs_open set attempts = least(attempts, max_attempts - 1), crashes = 0 where id = $1")
                 .bind(job)
                 .execute(&mut *tx)
                 .await?;

@@ -12,6 +12,7 @@ mod db;
 mod fencing;
 mod holds;
 mod lanes;
+mod lifecycle;
 mod logins;
 mod people;
 mod posts;
