@@ -57,6 +57,8 @@ pub struct WorkerOptions {
     pub lead: Duration,
     /// What X charges.
     pub prices: Prices,
+    /// How long a stop may take: what is being sent is given up shortly before, and looked up later.
+    pub stop_grace: Duration,
 }
 
 impl Default for WorkerOptions {
@@ -78,6 +80,7 @@ impl Default for WorkerOptions {
             processing: Duration::from_mins(15),
             lead: Duration::from_mins(30),
             prices: Prices::default(),
+            stop_grace: Duration::from_secs(25),
         }
     }
 }
@@ -99,11 +102,14 @@ pub struct Worker {
     pub chance: fn() -> f64,
     /// What is known of v1.1; empty at first.
     pub v1: crate::V1Cache,
+    /// How it is told to stop; [`Worker::run`] sees to it.
+    pub quit: crate::Quit,
 }
 
 impl Worker {
     /// Runs until `stop`, then waits for what is in flight.
-    pub async fn run(self, heartbeat: Heartbeat, stop: CancellationToken) {
+    pub async fn run(mut self, heartbeat: Heartbeat, stop: CancellationToken) {
+        self.quit = crate::Quit::told_by(&stop, self.options.stop_grace);
         let places = Arc::new(Semaphore::new(usize::from(self.options.concurrency)));
         let running = TaskTracker::new();
         // A lane that comes free may hold the next job.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use crier_metrics::Metrics;
 use crier_store::{SchemaState, SealKey, Store, StoreOptions};
-use crier_worker::{V1Cache, Worker};
+use crier_worker::{Quit, V1Cache, Worker};
 use crier_x::XClient;
 
 use crate::config::{Config, secret};
@@ -76,6 +76,7 @@ pub(crate) fn worker(config: &Config, store: &Store) -> anyhow::Result<Worker> {
             .options(&config.media, &config.x, &config.prices),
         chance: rand::random::<f64>,
         v1: V1Cache::default(),
+        quit: Quit::default(),
     })
 }
 

@@ -61,5 +61,8 @@ fn run(cli: cli::Cli) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let screen = Screen::new(cli.json);
-    runtime.block_on(commands::run(cli.command, Context { config, screen }))
+    let done = runtime.block_on(commands::run(cli.command, Context { config, screen }));
+    // Whoever reads a file of a disk that hangs is not waited for.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    done
 }

@@ -17,8 +17,6 @@ use crate::exit::Refusal;
 use crate::screen::{note, span};
 use crate::{connect, host};
 
-/// Clocks that are further apart than this make tokens look fresh that are not, and resets wrong.
-const MOST_SKEW_S: f64 = 2.0;
 /// Notifications arrive at once, or not at all.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A process notes every ten seconds that it is here.
@@ -193,10 +191,14 @@ async fn database(config: &Config, store: &Store, report: &mut Report) -> anyhow
         "name the primary in DATABASE_URL",
     );
     report.must(
-        skew.abs() <= MOST_SKEW_S,
+        skew.abs() <= host::MOST_SKEW_S,
         "clock",
-        format!("the database's is {skew:+.3} s from this machine's"),
-        "set both by NTP: the database's clock decides when a post is due",
+        if skew.abs() <= host::MOST_SKEW_S {
+            format!("the database's is {skew:+.3} s from this machine's")
+        } else {
+            format!("this machine's is {} the database's", host::apart(skew))
+        },
+        "set both by NTP: the database's clock decides when a post is due, and X's limits end by the true time",
     );
     notify(store, report).await;
     match store.schema_state().await? {

@@ -340,6 +340,7 @@ impl Worker {
             lead: Duration::from_secs(media.lead_s),
             refresh_ahead: Duration::from_secs(self.refresh_ahead_s),
             prices: prices.table(),
+            stop_grace: Duration::from_secs(self.stop_grace_s),
         }
     }
 }

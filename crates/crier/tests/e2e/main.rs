@@ -6,6 +6,7 @@
 )]
 
 mod answers;
+mod lifecycle;
 mod login;
 mod media;
 mod memory;

@@ -57,6 +57,27 @@ impl Role {
         self.child.id().unwrap()
     }
 
+    /// SIGTERM, and nothing is waited for.
+    pub(crate) async fn terminate(&self) {
+        let told = Command::new("kill")
+            .args(["-TERM", &self.id().to_string()])
+            .status();
+        assert!(told.await.unwrap().success());
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// How it ended, once it has by itself.
+    pub(crate) async fn end(&mut self) -> std::process::ExitStatus {
+        tokio::time::timeout(Duration::from_secs(60), self.child.wait())
+            .await
+            .expect("ends in time")
+            .unwrap()
+    }
+
     /// SIGKILL: nothing is said and nothing is finished.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
