@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use self::line::Line;
-use crate::support::{KEY, Role, Stage};
+use crate::support::{Role, Stage};
 
 const SOON: Duration = Duration::from_secs(60);
 const TOKEN: &str = "POST /2/oauth2/token";

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{ALL_PUBLISHED, EXPIRE, Folder, KEY, SOON, calls, mode, settings};
-use crate::support::Stage;
+use super::{ALL_PUBLISHED, EXPIRE, Folder, SOON, calls, mode, settings};
+use crate::support::{KEY, Stage};
 
 const ACCOUNTS: i64 = 24;
 
