@@ -50,9 +50,17 @@ pub enum StoreError {
         "no key for the credentials is configured; set `CRIER__SECRETS__KEY` to 32 bytes in base64"
     )]
     NoKey,
-    /// The key does not fit.
+    /// The key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// What is sealed does not open.
+    #[error("{what} cannot be opened: {error}")]
+    Sealed {
+        /// What it is, and whose.
+        what: String,
+        /// Why not.
+        error: KeyError,
+    },
     /// A row does not make sense.
     #[error("table {table} holds a row that crier cannot read ({detail}); was it edited by hand?")]
     Inconsistent {
@@ -83,6 +91,11 @@ impl StoreError {
             Self::Refused(_) => "refused",
             Self::NoKey => "no_key",
             Self::Key(_) => "wrong_key",
+            Self::Sealed {
+                error: KeyError::OtherKey { .. },
+                ..
+            } => "key_missing",
+            Self::Sealed { .. } => "credentials_damaged",
             Self::Inconsistent { .. } => "db_inconsistent",
         }
     }

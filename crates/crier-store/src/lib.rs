@@ -16,6 +16,7 @@ mod costs;
 mod diagnosis;
 mod drafts;
 mod error;
+mod keys;
 mod leader;
 mod lease;
 mod limits;
@@ -28,6 +29,7 @@ mod readings;
 mod reconcile;
 mod recurring;
 mod refresh;
+mod rescue;
 mod retention;
 mod schema;
 mod seal;
@@ -55,6 +57,7 @@ pub use costs::{AppCost, AppMoney, MonthCost};
 pub use diagnosis::Diagnosis;
 pub use drafts::{Trial, Waiting, WaitingDraft};
 pub use error::StoreError;
+pub use keys::{Resealed, SealedCount, SealedRow};
 pub use leader::Leadership;
 pub use lease::{Expired, Lease};
 pub use logins::LoginApp;
@@ -63,8 +66,11 @@ pub use people::{AccountRow, Inserted, JOB_STATES, JobFilter, JobRow, MOST_WAITI
 pub use readings::{MOST_DUE_A_LANE, Readings, Totals, WindowReading};
 pub use reconcile::{Absent, Contest, Look, Rival};
 pub use recurring::{Expanded, Expansion, RecurringRow};
+pub use refresh::{Asked, Doubt, Refreshes, Refused};
+pub use rescue::{PutBack, Rotation};
 pub use retention::Dropped;
 pub use schema::SchemaState;
+use seal::KeyRing;
 pub use seal::{KeyError, SealKey};
 pub use settle::{Settlement, Why};
 pub use staging::{Lent, NewSession, PutOff, StageExpired, Upload};
@@ -83,7 +89,7 @@ const LOCK_TIMEOUT_MS: u32 = 2_000;
 #[derive(Clone)]
 pub struct Store {
     pool: Pool,
-    key: Option<SealKey>,
+    key: Option<KeyRing>,
 }
 
 impl std::fmt::Debug for Store {
@@ -135,10 +141,21 @@ impl Store {
             .connect_with(connect)
             .await
             .map_err(StoreError::Connect)?;
+        let key = key.map(|key| KeyRing::new(key, Vec::new()));
         Ok(Self {
             pool: Pool::new(pool),
             key,
         })
+    }
+
+    /// The same, with further keys that open what was sealed with them and seal nothing. Without a key that seals they are
+    /// left out.
+    #[must_use]
+    pub fn with_other_keys(mut self, others: Vec<SealKey>) -> Self {
+        self.key = self
+            .key
+            .map(|ring| KeyRing::new(ring.current().clone(), others));
+        self
     }
 
     /// The database's time, as crier counts it.
@@ -186,7 +203,28 @@ impl Store {
         (size.saturating_sub(idle), idle)
     }
 
+    /// The key that seals.
     fn key(&self) -> Result<&SealKey, StoreError> {
+        Ok(self.ring()?.current())
+    }
+
+    fn ring(&self) -> Result<&KeyRing, StoreError> {
         self.key.as_ref().ok_or(StoreError::NoKey)
+    }
+
+    /// Opens a sealed value; `what` says what it is if it does not open.
+    fn open_sealed(
+        &self,
+        purpose: &str,
+        key_id: &str,
+        sealed: &[u8],
+        what: impl FnOnce() -> String,
+    ) -> Result<Vec<u8>, StoreError> {
+        self.ring()?
+            .open(purpose, key_id, sealed)
+            .map_err(|error| StoreError::Sealed {
+                what: what(),
+                error,
+            })
     }
 }

@@ -360,7 +360,11 @@ impl Worker {
                 self.pause_account(job.lease.account, &why.error).await?;
                 Ok(Settlement::Snoozed { until: None, why })
             }
-            NoToken::Busy => {
+            NoToken::Later(wait) => Ok(Settlement::Snoozed {
+                until: wait.until,
+                why: wait.why,
+            }),
+            NoToken::Busy | NoToken::TooSoon(_) => {
                 let until = self.store.now().await? + BUSY_WAIT;
                 Ok(Settlement::Snoozed {
                     until: Some(until),

@@ -104,6 +104,8 @@ pub struct Worker {
     pub v1: crate::V1Cache,
     /// How it is told to stop; [`Worker::run`] sees to it.
     pub quit: crate::Quit,
+    /// Refreshed tokens that the database has not taken yet.
+    pub rescue: crate::Rescue,
 }
 
 impl Worker {
@@ -123,6 +125,7 @@ impl Worker {
             .worker_concurrency(u64::from(self.options.concurrency));
         let spool_dir = self.options.spool_dir.clone();
         running.spawn_blocking(move || crate::spool::sweep(&spool_dir));
+        running.spawn(self.clone().bring_back(stop.clone()));
         running.spawn(self.clone().reconcile(stop.clone()));
         running.spawn(self.clone().stage(stop.clone()));
         running.spawn(self.clone().probe(stop.clone()));
@@ -145,6 +148,18 @@ impl Worker {
         heartbeat.finish();
         running.close();
         running.wait().await;
+    }
+
+    /// What dead processes left of refreshed tokens is put into the database first of all; if that is away, once it is back.
+    async fn bring_back(self, stop: CancellationToken) {
+        while let Err(error) = self.store.now().await {
+            tracing::debug!("left-behind tokens are looked for later: {error}");
+            tokio::select! {
+                () = tokio::time::sleep(self.options.poll) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+        self.put_back(None).await;
     }
 
     /// Claims at most as many lanes as there are free places. Only this loop takes places, so the count read here is an

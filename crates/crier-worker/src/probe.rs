@@ -109,7 +109,9 @@ impl Worker {
                     return self.heard(probe, account, &fault, Step::Token).await;
                 }
                 Err(NoToken::Store(error)) => return Err(error),
-                Err(NoToken::Absent | NoToken::Busy) => return Ok(Heard::Nothing),
+                Err(NoToken::Absent | NoToken::Busy | NoToken::TooSoon(_) | NoToken::Later(_)) => {
+                    return Ok(Heard::Nothing);
+                }
             };
             let begin = Instant::now();
             let answer = self.x.me(&auth).await;

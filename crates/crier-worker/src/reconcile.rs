@@ -404,7 +404,10 @@ impl Worker {
     ) -> Result<Reading, StoreError> {
         match no_token {
             NoToken::Absent => Ok(Reading::Later(NO_GRANT_WAIT)),
-            NoToken::Busy => Ok(Reading::Later(BUSY_WAIT)),
+            NoToken::Later(wait) => Ok(Reading::Later(
+                self.token_wait(&wait).await?.unwrap_or(NO_GRANT_WAIT),
+            )),
+            NoToken::Busy | NoToken::TooSoon(_) => Ok(Reading::Later(BUSY_WAIT)),
             NoToken::Fault(fault) => {
                 let verdict = judge(Step::Token, &fault);
                 self.unread(look, &fault, verdict, Step::Token).await

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{accounts, auth, config, demo, doctor, jobs, migrate, post, run, sim};
+use crate::commands::{accounts, auth, config, demo, doctor, jobs, keys, migrate, post, run, sim};
 
 const AFTER: &str = "\
 Exit codes: 0 done, 1 your input or a refusal, 2 the command line, 3 unexpected.
@@ -61,6 +61,9 @@ pub(crate) enum Command {
     /// Grants of accounts.
     #[command(subcommand)]
     Auth(auth::Auth),
+    /// Keys that seal tokens.
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// The configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),

@@ -8,6 +8,7 @@ pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod jobs;
+pub(crate) mod keys;
 pub(crate) mod migrate;
 pub(crate) mod post;
 pub(crate) mod run;
@@ -42,6 +43,7 @@ pub(crate) async fn run(command: Command, context: Context) -> anyhow::Result<()
         Command::Jobs(command) => command.run(context).await,
         Command::Accounts(command) => command.run(context).await,
         Command::Auth(command) => command.run(context).await,
+        Command::Keys(command) => command.run(context).await,
         Command::Config(command) => command.run(&context),
         Command::Sim(options) => options.run(context).await,
     }

@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use crier_store::StoreError;
+use crier_store::{KeyError, StoreError};
 
 /// The user's input, or a refusal: something a person can mend.
 const REFUSED: u8 = 1;
@@ -144,14 +144,25 @@ fn judge_store(error: &StoreError, verdict: &mut Verdict) {
         StoreError::NoKey => {
             verdict.code = REFUSED;
             hint(
-                "`openssl rand -base64 32` makes a key; keep it, since tokens sealed with it open with no other",
+                "`crier keys new` makes a key; keep it, since tokens sealed with it open with no other",
             );
         }
         StoreError::Key(_) => {
             verdict.code = REFUSED;
             hint(
-                "give CRIER__SECRETS__KEY the key that sealed the tokens, or import the accounts again",
+                "`crier keys new` makes one; keep it, since tokens sealed with it open with no other",
             );
+        }
+        StoreError::Sealed { error, .. } => {
+            verdict.code = REFUSED;
+            hint(match error {
+                KeyError::OtherKey { .. } => {
+                    "give that key as `secrets.key`, or among `secrets.other_keys`; or log in again: `crier auth login`"
+                }
+                KeyError::Damaged | KeyError::Form => {
+                    "it was altered, or belongs to something else: put the row back, or log in again: `crier auth login`"
+                }
+            });
         }
         StoreError::Database(_) => {
             if let Some((_, Some(words))) = error.database_words() {

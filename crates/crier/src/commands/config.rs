@@ -40,6 +40,7 @@ impl ConfigCommand {
                     config.database.url_file.as_deref(),
                 )?;
                 connect::key(config)?;
+                connect::other_keys(config)?;
                 connect::x(config)?;
                 if screen.json {
                     return screen.object(&serde_json::json!({"ok": true}));

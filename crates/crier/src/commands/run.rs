@@ -12,7 +12,7 @@ use clap::Args;
 use crier_metrics::{Health, Metrics};
 use crier_scheduler::Scheduler;
 use crier_store::Store;
-use crier_worker::{Quit, V1Cache, Worker};
+use crier_worker::{Held, Quit, Rescue, V1Cache, Worker};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -121,6 +121,7 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
             config.exporter.listen
         ))?;
     let address = listener.local_addr()?;
+    let rescue = Rescue::new(config.secrets.rescue_dir());
     let mut tasks = JoinSet::new();
     let mut database_time = None;
     if roles.scheduler || roles.worker {
@@ -166,6 +167,7 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
             chance: rand::random::<f64>,
             v1: V1Cache::default(),
             quit: Quit::default(),
+            rescue: rescue.clone(),
         };
         tasks.spawn(named(
             "presence",
@@ -205,6 +207,11 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
         Duration::from_secs(config.worker.stop_grace_s),
     )
     .await;
+    // Before the database is let go of, which may take its time if it is away.
+    let held = rescue.held();
+    if !held.is_empty() {
+        return Err(left_in_hand(&held));
+    }
     // A database that hangs must not keep the process from ending.
     if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
         tracing::warn!("the connections to the database did not close in time");
@@ -212,6 +219,41 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
     ended?;
     tracing::info!("crier has stopped");
     Ok(())
+}
+
+/// X has given new tokens, and the database did not take them in time.
+fn left_in_hand(held: &[Held]) -> anyhow::Error {
+    let (filed, lost): (Vec<&Held>, Vec<&Held>) = held.iter().partition(|one| one.file.is_some());
+    let names = |held: &[&Held]| {
+        let names: Vec<String> = held.iter().map(|one| format!("@{}", one.handle)).collect();
+        names.join(", ")
+    };
+    let mut hints = Vec::new();
+    if !filed.is_empty() {
+        let files: Vec<String> = filed
+            .iter()
+            .filter_map(|one| Some(format!("`{}`", one.file.as_ref()?.display())))
+            .collect();
+        hints.push(format!(
+            "those of {} lie sealed in {}: start crier again on this machine with the same `secrets`, and it brings them in; keep the file until then",
+            names(&filed),
+            files.join(", ")
+        ));
+    }
+    if !lost.is_empty() {
+        hints.push(format!(
+            "those of {} are lost with this process, as `secrets.rescue_dir` could not be written: log in again with `crier auth login`",
+            names(&lost)
+        ));
+    }
+    crate::exit::Outage {
+        words: format!(
+            "stopped with refreshed tokens in hand that the database did not take, of {}",
+            names(&held.iter().collect::<Vec<_>>())
+        ),
+        hint: hints.join("; "),
+    }
+    .into()
 }
 
 async fn named(name: &'static str, role: impl Future<Output = ()>) -> anyhow::Result<&'static str> {

@@ -136,6 +136,8 @@ fn of_account(row: &AccountRow) -> Option<String> {
         ("needs_login", "account_locked") => "X has locked it until a person unlocks it",
         ("needs_login", "revoked") => "its grants were revoked",
         ("needs_login", "scope_missing") => "its grant does not hold what publishing needs",
+        ("needs_login", "rotation_lost") => "its new tokens were lost on their way from X",
+        ("needs_login", "credentials_damaged") => "its tokens do not open",
         ("needs_login", _) => "X no longer lets crier post for it",
         ("suspended", _) => "X has suspended it",
         ("paused", "paused") => return Some("paused by a person".to_owned()),

@@ -24,6 +24,10 @@ impl Config {
             "`secrets.key` and `secrets.key_file` are both set: leave one out",
         )?;
         fault(
+            self.secrets.other_keys.is_some() && self.secrets.other_keys_file.is_some(),
+            "`secrets.other_keys` and `secrets.other_keys_file` are both set: leave one out",
+        )?;
+        fault(
             self.app.client_secret.is_some() && self.app.client_secret_file.is_some(),
             "`app.client_secret` and `app.client_secret_file` are both set: leave one out",
         )?;

@@ -202,12 +202,29 @@ pub(crate) struct App {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Secrets {
-    /// 32 bytes in base64; `openssl rand -base64 32` makes them. Tokens sealed with it open with no other.
+    /// 32 bytes in base64; `crier keys new` makes them. Tokens sealed with it open with no other.
     #[schemars(with = "Option<String>")]
     #[serde(serialize_with = "masked")]
     pub(crate) key: Option<SecretString>,
     /// File that holds the key.
     pub(crate) key_file: Option<PathBuf>,
+    /// Further keys, one a line, that open what was sealed with them and seal nothing: the next key before a change to it,
+    /// and the one before until `crier keys rotate` has sealed everything anew.
+    #[schemars(with = "Option<String>")]
+    #[serde(serialize_with = "masked")]
+    pub(crate) other_keys: Option<SecretString>,
+    /// File that holds the further keys.
+    pub(crate) other_keys_file: Option<PathBuf>,
+    /// Folder where refreshed tokens are kept, sealed, for the moment until the database has them: whoever dies in it
+    /// finds them there at the next start. Let it outlive the process; none is the system's temporary folder.
+    pub(crate) rescue_dir: Option<PathBuf>,
+}
+
+impl Secrets {
+    /// Where refreshed tokens are kept until the database has them.
+    pub(crate) fn rescue_dir(&self) -> PathBuf {
+        self.rescue_dir.clone().unwrap_or_else(std::env::temp_dir)
+    }
 }
 
 /// Files of posts.

@@ -291,7 +291,8 @@ fn no_role_starts_on_an_old_schema_or_without_a_key() {
     );
     assert_eq!(said.code, 1);
     assert!(
-        said.err.contains("no key for the credentials") && said.err.contains("hint: `openssl rand"),
+        said.err.contains("no key for the credentials")
+            && said.err.contains("hint: `crier keys new`"),
         "{}",
         said.err
     );

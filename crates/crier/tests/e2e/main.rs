@@ -16,6 +16,7 @@ mod posts;
 mod scheduler;
 mod secrets;
 mod support;
+mod tokens;
 mod unknown;
 mod unpublish;
 mod v1;
