@@ -17,6 +17,7 @@ mod people;
 mod posts;
 mod reconcile;
 mod recurring;
+mod roles;
 mod rows;
 mod secrets;
 mod staging;
