@@ -11,6 +11,7 @@ mod checks;
 mod db;
 mod fencing;
 mod holds;
+mod hostile;
 mod lanes;
 mod logins;
 mod people;
