@@ -6,6 +6,7 @@
 )]
 
 mod answers;
+mod hostile;
 mod login;
 mod media;
 mod memory;
