@@ -20,7 +20,7 @@ const SOON: Duration = Duration::from_secs(1);
 /// What a check reads of a row `j` of open jobs and of its account `a`; the one place that says so.
 macro_rules! draft {
     () => {
-        "select j.revision, j.text, j.media::text, j.options::text, crier.readable(j.run_at) as run_at, j.after, j.warning, j.after is not null as follows,
+        "select j.revision, j.text, j.media::text, j.options::text, crier.readable(j.run_at) as run_at, j.after, crier.readable(j.warning) as warning, j.after is not null as follows,
                 floor(extract(epoch from j.run_at - crier.now()))::bigint as due_in_s,
                 (select crier.readable(p.run_at) from crier.jobs_open p where p.id = j.after limit 1) as predecessor_run_at,
                 (select true from crier.posts p where p.post_id = j.options #>> '{reply,in_reply_to_tweet_id}' and p.account_id = a.id limit 1)

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::claim::micros;
 use crate::lease::Lease;
-use crate::settle::{blocked, save_windows};
+use crate::settle::{blocked, closing, save_windows};
 use crate::suspects::{ALONE_FROM, CRASH_BOUND};
 use crate::{Store, StoreError};
 
@@ -248,8 +248,9 @@ impl Store {
         }
         let mut tx = self.pool.begin().await?;
         save_windows(&mut tx, account, Endpoint::UserPosts.label(), windows).await?;
+        let closing = closing(&mut tx, windows).await?;
         for class in [LimitClass::Account, LimitClass::App] {
-            let Some(until) = blocked(windows, class) else {
+            let Some(until) = blocked(&closing, class) else {
                 continue;
             };
             sqlx::query(

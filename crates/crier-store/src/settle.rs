@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use crier_core::answer::Endpoint;
-use crier_core::limit::{LimitClass, Window, blocked_until};
+use crier_core::limit::{LimitClass, Window, believed, blocked_until};
 use crier_core::price::Charge;
 use serde_json::Value;
 
@@ -224,10 +224,11 @@ impl Store {
         if was_sending {
             pause_with_others(&mut tx, lease.subject).await?;
         }
-        note_windows(&mut tx, lease.account, endpoint.label(), windows).await?;
+        let closing = closing(&mut tx, windows).await?;
+        note_windows(&mut tx, lease.account, endpoint.label(), windows, &closing).await?;
         free_lanes(&mut tx, &[lease.account]).await?;
         tx.commit().await?;
-        if let Some(until) = blocked(windows, LimitClass::App)
+        if let Some(until) = blocked(&closing, LimitClass::App)
             && let Err(error) = self.close_app(lease.account, until).await
         {
             // The outcome stands, and with it the window that closes each lane of the app when it is claimed.
@@ -482,6 +483,25 @@ pub(crate) fn blocked(windows: &[Window], class: LimitClass) -> Option<DateTime<
     blocked_until(&mine)
 }
 
+/// Those of the windows that close something and whose reset can be true by the database's clock.
+pub(crate) async fn closing(
+    tx: &mut sqlx::PgConnection,
+    windows: &[Window],
+) -> Result<Vec<Window>, StoreError> {
+    let used_up: Vec<Window> = windows
+        .iter()
+        .filter(|w| w.is_exhausted())
+        .copied()
+        .collect();
+    if used_up.is_empty() {
+        return Ok(used_up);
+    }
+    let now = sqlx::query_scalar("-- closing\nselect crier.now()")
+        .fetch_one(tx)
+        .await?;
+    Ok(believed(&used_up, now))
+}
+
 /// Keeps what X's headers said, for every worker; a used-up window of the account or of its app closes its lane until the
 /// reset. The lane is locked already.
 async fn note_windows(
@@ -489,9 +509,10 @@ async fn note_windows(
     account: i64,
     endpoint: &str,
     windows: &[Window],
+    closing: &[Window],
 ) -> Result<(), StoreError> {
     save_windows(tx, account, endpoint, windows).await?;
-    if let Some(until) = blocked_until(windows) {
+    if let Some(until) = blocked_until(closing) {
         sqlx::query("-- note_windows\nupdate crier.lanes set not_before = greatest(not_before, $2) where account_id = $1")
             .bind(account)
             .bind(until)
@@ -501,7 +522,7 @@ async fn note_windows(
     Ok(())
 }
 
-/// Keeps what X's headers said of one endpoint.
+/// Keeps what X's headers said of one endpoint, if it can be true: a later one in its place would never be believed.
 pub(crate) async fn save_windows(
     tx: &mut sqlx::PgConnection,
     account: i64,
@@ -514,6 +535,7 @@ pub(crate) async fn save_windows(
             insert into crier.limit_windows as w (class, owner_id, endpoint, length, call_limit, remaining, resets_at)
             select $1, case when $1 = 'app' then a.app_id else a.id end, $3, $4, $5, $6, $7 from crier.accounts a
              where a.id = $2 and ($1 = 'account' or a.app_id is not null)
+               and $7 <= crier.now() + $8 * interval '1 second'
             on conflict (class, owner_id, endpoint, length) do update
               set call_limit = excluded.call_limit, resets_at = excluded.resets_at, updated_at = crier.now(),
                   -- Answers overtake each other: within one window the lower figure is the later one.
@@ -527,6 +549,7 @@ pub(crate) async fn save_windows(
         .bind(window.limit)
         .bind(window.remaining)
         .bind(window.resets_at)
+        .bind(i64::from(window.length.most_s()))
         .execute(&mut *tx)
         .await?;
     }

@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 
+use crier_metrics::{redact, still};
 use crier_store::{KeyError, StoreError};
 
 /// The user's input, or a refusal: something a person can mend.
@@ -204,8 +205,7 @@ fn judge_store(error: &StoreError, verdict: &mut Verdict) {
 /// What went wrong and what to do about it, each in one text.
 pub(crate) fn told(error: &anyhow::Error) -> (String, String) {
     let verdict = judge(error);
-    let text =
-        |lines: &[String], between: &str| crier_metrics::redact(&lines.join(between)).into_owned();
+    let text = |lines: &[String], between: &str| redact(&lines.join(between)).into_owned();
     (text(&verdict.causes, ": "), text(&verdict.hints, "; "))
 }
 
@@ -218,10 +218,10 @@ pub(crate) fn complain(error: &anyhow::Error) -> ExitCode {
     let verdict = judge(error);
     for (index, cause) in verdict.causes.iter().enumerate() {
         let label = if index == 0 { "error" } else { "  caused by" };
-        eprintln!("{label}: {}", crier_metrics::redact(cause));
+        eprintln!("{label}: {}", redact(&still(cause)));
     }
     for hint in &verdict.hints {
-        eprintln!("hint: {}", crier_metrics::redact(hint));
+        eprintln!("hint: {}", redact(&still(hint)));
     }
     ExitCode::from(verdict.code)
 }

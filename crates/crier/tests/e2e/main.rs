@@ -7,6 +7,7 @@
 
 mod answers;
 mod lifecycle;
+mod hostile;
 mod login;
 mod media;
 mod memory;

@@ -221,7 +221,7 @@ impl Stage {
         while self.rows(query).await != [serde_json::json!({"done": true})] {
             if begin.elapsed() > within {
                 let jobs = self
-                    .rows("select id, text, state, attempts, error from crier.jobs order by id")
+                    .rows("select id, left(text, 300) as text, state, attempts, crier.readable(error) as error from crier.jobs order by id")
                     .await;
                 panic!("not within {within:?}: {query}\n{jobs:#?}");
             }
