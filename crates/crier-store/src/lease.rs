@@ -8,6 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::claim::micros;
+use crate::gate::Conn;
 use crate::{Store, StoreError};
 
 /// Times a worker may die holding a job before the job is put aside (queues.md 5.1, pitfall 10).
@@ -195,10 +196,7 @@ impl Store {
 }
 
 /// Locks lanes in account order, the first step of every release.
-pub(crate) async fn lock_lanes(
-    tx: &mut sqlx::PgConnection,
-    accounts: &[i64],
-) -> Result<(), StoreError> {
+pub(crate) async fn lock_lanes(tx: &mut Conn, accounts: &[i64]) -> Result<(), StoreError> {
     sqlx::query("-- lock_lanes\nselect 1 from crier.lanes where account_id = any($1) order by account_id for update")
         .bind(accounts)
         .execute(tx)
@@ -208,7 +206,7 @@ pub(crate) async fn lock_lanes(
 
 /// Locks those lanes that nobody else has locked, in account order; answers which.
 pub(crate) async fn lock_free_lanes(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     accounts: &[i64],
 ) -> Result<Vec<i64>, StoreError> {
     Ok(sqlx::query_scalar(
@@ -221,10 +219,7 @@ pub(crate) async fn lock_free_lanes(
 }
 
 /// Opens lanes as far as what is known of their accounts allows. They are locked already.
-pub(crate) async fn open_lanes(
-    tx: &mut sqlx::PgConnection,
-    accounts: &[i64],
-) -> Result<(), StoreError> {
+pub(crate) async fn open_lanes(tx: &mut Conn, accounts: &[i64]) -> Result<(), StoreError> {
     sqlx::query("-- open_lanes\nupdate crier.lanes set not_before = crier.lane_opens(account_id) where account_id = any($1)")
         .bind(accounts)
         .execute(&mut *tx)
@@ -235,10 +230,7 @@ pub(crate) async fn open_lanes(
 
 /// Lanes whose lease was just deleted may be claimed again. Freed from leases, not from jobs: a job that was deleted
 /// meanwhile does not leave its lane closed.
-pub(crate) async fn free_lanes(
-    tx: &mut sqlx::PgConnection,
-    accounts: &[i64],
-) -> Result<(), StoreError> {
+pub(crate) async fn free_lanes(tx: &mut Conn, accounts: &[i64]) -> Result<(), StoreError> {
     sqlx::query(
         "-- free_lanes\nupdate crier.lanes set in_flight = false where account_id = any($1)",
     )

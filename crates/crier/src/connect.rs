@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use crier_metrics::Metrics;
-use crier_store::{SchemaState, SealKey, Store, StoreOptions};
+use crier_store::{SchemaState, SealKey, Store, StoreOptions, Way};
 use crier_worker::{V1Cache, Worker};
 use crier_x::XClient;
 
@@ -31,7 +31,15 @@ pub(crate) async fn store(config: &Config) -> anyhow::Result<Store> {
         acquire_timeout: Duration::from_secs(config.database.acquire_timeout_s),
         application_name: "crier".into(),
     };
-    Ok(Store::connect(&options, key(config)?).await?)
+    let way = Way {
+        pooler: config.database.pooler.store(),
+        direct_url: secret(
+            "database.direct_url",
+            config.database.direct_url.as_ref(),
+            config.database.direct_url_file.as_deref(),
+        )?,
+    };
+    Ok(Store::connect_by(&options, &way, key(config)?).await?)
 }
 
 /// The key that seals tokens, if one is configured.

@@ -20,4 +20,5 @@ mod recurring;
 mod rows;
 mod secrets;
 mod staging;
+mod unwilling;
 mod upkeep;
