@@ -160,6 +160,9 @@ impl Scheduler {
             // Counted from before the question: the lease may have begun then.
             let asked = Instant::now();
             let leadership = self.store.lead(self.id, self.options.leader_ttl).await?;
+            if self.metrics.db_works("lead") {
+                tracing::info!("the scheduler can write again");
+            }
             let leads_now = leadership == Leadership::Leads;
             self.metrics.scheduler_leads(leads_now);
             let led = leads.swap(leads_now, Ordering::SeqCst);
@@ -227,11 +230,14 @@ impl Scheduler {
     }
 
     pub(crate) fn complain(&self, step: &'static str, error: &StoreError) {
-        self.metrics.db_error(step);
-        tracing::warn!(
-            step,
-            code = error.code(),
-            "the scheduler could not do a step and will try again: {error}"
-        );
+        if self.metrics.db_error(step) {
+            let advice = error.advice().map(|advice| format!("; {advice}"));
+            tracing::warn!(
+                step,
+                code = error.code(),
+                "the scheduler could not do a step and will try again: {error}{}",
+                advice.unwrap_or_default()
+            );
+        }
     }
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::claim::micros;
 use crate::suspects::CRASH_BOUND;
+use crate::gate::Conn;
 use crate::{Store, StoreError};
 
 /// A lease that was taken or renewed so much later than it is now was dated by a clock that has gone back since.
@@ -222,10 +223,7 @@ impl Store {
 }
 
 /// Locks lanes in account order, the first step of every release.
-pub(crate) async fn lock_lanes(
-    tx: &mut sqlx::PgConnection,
-    accounts: &[i64],
-) -> Result<(), StoreError> {
+pub(crate) async fn lock_lanes(tx: &mut Conn, accounts: &[i64]) -> Result<(), StoreError> {
     sqlx::query("-- lock_lanes\nselect 1 from crier.lanes where account_id = any($1) order by account_id for update")
         .bind(accounts)
         .execute(tx)
@@ -235,7 +233,7 @@ pub(crate) async fn lock_lanes(
 
 /// Locks those lanes that nobody else has locked, in account order; answers which.
 pub(crate) async fn lock_free_lanes(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     accounts: &[i64],
 ) -> Result<Vec<i64>, StoreError> {
     Ok(sqlx::query_scalar(
@@ -248,10 +246,7 @@ pub(crate) async fn lock_free_lanes(
 }
 
 /// Opens lanes as far as what is known of their accounts allows. They are locked already.
-pub(crate) async fn open_lanes(
-    tx: &mut sqlx::PgConnection,
-    accounts: &[i64],
-) -> Result<(), StoreError> {
+pub(crate) async fn open_lanes(tx: &mut Conn, accounts: &[i64]) -> Result<(), StoreError> {
     sqlx::query("-- open_lanes\nupdate crier.lanes set not_before = crier.lane_opens(account_id) where account_id = any($1)")
         .bind(accounts)
         .execute(&mut *tx)
@@ -262,10 +257,7 @@ pub(crate) async fn open_lanes(
 
 /// Lanes whose lease was just deleted may be claimed again. Freed from leases, not from jobs: a job that was deleted
 /// meanwhile does not leave its lane closed.
-pub(crate) async fn free_lanes(
-    tx: &mut sqlx::PgConnection,
-    accounts: &[i64],
-) -> Result<(), StoreError> {
+pub(crate) async fn free_lanes(tx: &mut Conn, accounts: &[i64]) -> Result<(), StoreError> {
     sqlx::query(
         "-- free_lanes\nupdate crier.lanes set in_flight = false where account_id = any($1)",
     )

@@ -16,6 +16,8 @@ use uuid::Uuid;
 use crate::accounts::{OAuth2Tokens, life_s, seal_oauth2};
 use crate::claim::micros;
 use crate::lease::{Lease, lock_lanes, open_lanes};
+use crate::gate::Conn;
+use crate::lease::Lease;
 use crate::{Store, StoreError};
 
 /// No wait after a fault is believed that is longer: the clock was set back since it was written.
@@ -290,11 +292,13 @@ impl Store {
 }
 
 /// False if the lease is gone.
-pub(crate) async fn end_refresh(
-    tx: &mut sqlx::PgConnection,
-    lease: &Lease,
-) -> Result<bool, StoreError> {
-    let ended = sqlx::query("-- end_refresh\ndelete from crier.leases where kind = 'refresh' and subject = $1 and token = $2")
+pub(crate) async fn end_refresh(tx: &mut Conn, lease: &Lease) -> Result<bool, StoreError> {
+    // Where commits need not reach the disk, this one does: X has spent the token that a crash would bring back.
+    let ended = sqlx::query(
+        "-- end_refresh
+        delete from crier.leases where kind = 'refresh' and subject = $1 and token = $2
+        returning case current_setting('synchronous_commit') when 'off' then set_config('synchronous_commit', 'on', true) end",
+    )
         .bind(lease.subject)
         .bind(lease.token)
         .execute(tx)

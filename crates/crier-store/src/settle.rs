@@ -12,6 +12,7 @@ use crier_core::price::Charge;
 use serde_json::Value;
 
 use crate::claim::micros;
+use crate::gate::Conn;
 use crate::lease::{Lease, free_lanes, lock_lanes};
 use crate::pauses::lock_lanes_of_app;
 use crate::staging::media_margin;
@@ -109,10 +110,12 @@ impl Store {
                 return Err(StoreError::JobChanged { job: lease.subject });
             }
         }
+        // Where commits need not reach the disk, this one does: an intent that a crash forgets is a second post.
         let attempt: i64 = sqlx::query_scalar(
             "-- begin_sending
             insert into crier.attempts (job_id, account_id, number, token, worker, step, sent_at, media_ids)
-            values ($1, $2, $3, $4, $5, 'publish', crier.now(), $6) returning id",
+            values ($1, $2, $3, $4, $5, 'publish', crier.now(), $6)
+            returning id, case current_setting('synchronous_commit') when 'off' then set_config('synchronous_commit', 'on', true) end",
         )
         .bind(lease.subject)
         .bind(lease.account)
@@ -281,7 +284,7 @@ fn in_other_hands(job: i64, error: sqlx::Error) -> StoreError {
 
 /// Closes the ledger's row of this attempt, or writes one for an attempt that ended before anything was sent.
 async fn finish_attempt(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     lease: &Lease,
     worker: uuid::Uuid,
     attempt: Option<i64>,
@@ -338,7 +341,7 @@ async fn finish_attempt(
 /// The job is on X: said once, by two unique keys. What the call cost is kept with it, and a limit without a stated end
 /// is over.
 pub(crate) async fn publish(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     job: i64,
     account: i64,
     post_id: &str,
@@ -400,7 +403,7 @@ fn taken(error: sqlx::Error, post_id: &str) -> StoreError {
 
 /// The job may be on X: it leaves its lane and is looked up.
 pub(crate) async fn make_unknown(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     job: i64,
     account: i64,
     attempt: Option<i64>,
@@ -435,7 +438,7 @@ pub(crate) async fn make_unknown(
 }
 
 async fn put_off(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     job: i64,
     until: Option<DateTime<Utc>>,
     costing: Option<Duration>,
@@ -457,10 +460,7 @@ async fn put_off(
 }
 
 /// A job whose campaign or recurring post was paused while it was out of hand, being sent or looked up, waits with it.
-pub(crate) async fn pause_with_others(
-    tx: &mut sqlx::PgConnection,
-    job: i64,
-) -> Result<(), StoreError> {
+pub(crate) async fn pause_with_others(tx: &mut Conn, job: i64) -> Result<(), StoreError> {
     sqlx::query(
         "-- pause_with_others
         update crier.jobs_open j set state = 'paused'
@@ -505,7 +505,7 @@ pub(crate) async fn closing(
 /// Keeps what X's headers said, for every worker; a used-up window of the account or of its app closes its lane until the
 /// reset. The lane is locked already.
 async fn note_windows(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     account: i64,
     endpoint: &str,
     windows: &[Window],
@@ -524,7 +524,7 @@ async fn note_windows(
 
 /// Keeps what X's headers said of one endpoint, if it can be true: a later one in its place would never be believed.
 pub(crate) async fn save_windows(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     account: i64,
     endpoint: &str,
     windows: &[Window],

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a signal is deleted in the commit that acts on it, so none is lost; acting twice is harmless.
 
+use crate::gate::Conn;
 use crate::{Store, StoreError};
 
 impl Store {
@@ -46,7 +47,7 @@ impl Store {
 
 /// Jobs that reply to an ended one: they may go now, or fail for good when there is nothing to reply to. Their own end
 /// leaves signals in turn, so a long thread unwinds step by step.
-async fn release_followers(tx: &mut sqlx::PgConnection, ended: &[i64]) -> Result<(), StoreError> {
+async fn release_followers(tx: &mut Conn, ended: &[i64]) -> Result<(), StoreError> {
     sqlx::query(
         "-- release_followers
         update crier.jobs_open w set held = w.held & ~2::smallint

@@ -29,6 +29,7 @@ pub use take_back::StageExpired;
 pub(crate) use take_back::media_margin;
 
 use crate::claim::micros;
+use crate::gate::Conn;
 use crate::lease::Lease;
 use crate::suspects::ALONE_FROM;
 use crate::{Store, StoreError};
@@ -295,11 +296,7 @@ async fn pass_over(
 
 /// Rows that are due and cannot be served leave the front of the queue, each for a time that fits. `error` stays null
 /// where nothing went wrong: by that the sweep knows a row that it may bring forward.
-async fn put_aside(
-    tx: &mut sqlx::PgConnection,
-    rows: &[Candidate],
-    lead: Duration,
-) -> Result<(), StoreError> {
+async fn put_aside(tx: &mut Conn, rows: &[Candidate], lead: Duration) -> Result<(), StoreError> {
     let of = |fate: &str| -> Vec<i64> {
         let mine = rows.iter().filter(|row| row.fate == fate);
         mine.map(|row| row.id).collect()
@@ -375,7 +372,7 @@ async fn put_aside(
 }
 
 /// Takes every lock that staging of one job may need but the job's own, in order. Answers its uploads.
-async fn lock_uploads(tx: &mut sqlx::PgConnection, job: i64) -> Result<Vec<i64>, StoreError> {
+async fn lock_uploads(tx: &mut Conn, job: i64) -> Result<Vec<i64>, StoreError> {
     sqlx::query(
         "-- lock_uploads
         select 1 from crier.leases where kind = 'stage' and subject in (select id from crier.media_uploads where job_id = $1)
@@ -393,7 +390,7 @@ async fn lock_uploads(tx: &mut sqlx::PgConnection, job: i64) -> Result<Vec<i64>,
 }
 
 /// Releases the job if all its files are ready; the job is locked here, so that the next statement sees it as it is.
-async fn release_if_ready(tx: &mut sqlx::PgConnection, job: i64) -> Result<bool, StoreError> {
+async fn release_if_ready(tx: &mut Conn, job: i64) -> Result<bool, StoreError> {
     sqlx::query(
         "-- release_if_ready\nselect 1 from crier.jobs_open where id = $1 for no key update",
     )

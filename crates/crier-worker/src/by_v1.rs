@@ -141,7 +141,7 @@ impl Worker {
             CallFault::Refused(answer) => answer.windows.clone(),
             CallFault::NotSent { .. } | CallFault::NoAnswer { .. } => none,
         };
-        match self.outcome(job, &fault, verdict, Step::Publish).await {
+        match self.outcome_of_call(job, &fault, verdict).await {
             Ok(settlement) => Ok((settlement, windows)),
             Err(error) => Err(Stopped { error, sent: true }),
         }

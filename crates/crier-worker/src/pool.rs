@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crier_core::price::Prices;
 use crier_metrics::{Heartbeat, Metrics};
-use crier_store::{Store, WORKER_CHANNEL, WakeUps};
+use crier_store::{Store, StoreError, WORKER_CHANNEL, WakeUps};
 use crier_x::{FetchOptions, XClient};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -183,6 +183,9 @@ impl Worker {
         }
         match self.store.claim(self.id, free, self.options.lease).await {
             Ok(claimed) => {
+                if self.metrics.db_works("claim") {
+                    tracing::info!("jobs can be claimed again");
+                }
                 let count = claimed.len();
                 for job in claimed {
                     let Ok(place) = Arc::clone(places).try_acquire_owned() else {
@@ -203,11 +206,13 @@ impl Worker {
                 count
             }
             Err(error) => {
-                self.metrics.db_error("claim");
-                tracing::warn!(
-                    code = error.code(),
-                    "nothing could be claimed, trying again: {error}"
-                );
+                if self.metrics.db_error("claim") {
+                    tracing::warn!(
+                        code = error.code(),
+                        "nothing could be claimed, trying again: {error}{}",
+                        advice(&error)
+                    );
+                }
                 0
             }
         }
@@ -228,6 +233,14 @@ impl Worker {
             Err(_) => overdue_wait(overdue).min(poll),
         }
     }
+}
+
+/// What to do about it, to be added to what is wrong.
+pub(crate) fn advice(error: &StoreError) -> String {
+    error
+        .advice()
+        .map(|advice| format!("; {advice}"))
+        .unwrap_or_default()
 }
 
 /// The next sleep while a lane stays overdue.

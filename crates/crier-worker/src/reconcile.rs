@@ -58,8 +58,9 @@ impl Worker {
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let running = TaskTracker::new();
         while !stop.is_cancelled() {
-            if let Err(error) = self.claim_looks(&places, &running, &stop).await {
-                self.metrics.db_error("reconcile");
+            if let Err(error) = self.claim_looks(&places, &running, &stop).await
+                && self.metrics.db_error("claim_looks")
+            {
                 tracing::warn!(
                     code = error.code(),
                     "unknown jobs could not be claimed, trying again: {error}"

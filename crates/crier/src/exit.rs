@@ -138,9 +138,9 @@ fn judge_store(error: &StoreError, verdict: &mut Verdict) {
             hint("set DATABASE_URL, such as postgres://crier:password@127.0.0.1:5432/crier");
         }
         StoreError::Connect(_) => {
-            hint(
+            hint(error.advice().unwrap_or(
                 "is the server running, and are host, port, user, password and database of DATABASE_URL right?",
-            );
+            ));
         }
         StoreError::NoKey => {
             verdict.code = REFUSED;
@@ -186,7 +186,11 @@ fn judge_store(error: &StoreError, verdict: &mut Verdict) {
                 state if state.starts_with("22") || state.starts_with("23") => {
                     verdict.code = REFUSED;
                 }
-                _ => {}
+                _ => {
+                    if let Some(advice) = error.advice() {
+                        hint(advice);
+                    }
+                }
             }
         }
         StoreError::Refused(_) => verdict.code = REFUSED,

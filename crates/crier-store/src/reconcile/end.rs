@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::claim::micros;
+use crate::gate::Conn;
 use crate::lease::Lease;
 use crate::settle::{pause_with_others, publish};
 use crate::suspects::CRASH_BOUND;
@@ -288,7 +289,7 @@ struct Ended {
 }
 
 /// Ends a look: the lease goes, or nothing is written.
-async fn end_lease(tx: &mut sqlx::PgConnection, lease: &Lease) -> Result<Uuid, StoreError> {
+async fn end_lease(tx: &mut Conn, lease: &Lease) -> Result<Uuid, StoreError> {
     sqlx::query_scalar(
         "-- end_lease\ndelete from crier.leases where kind = 'reconcile' and subject = $1 and token = $2 returning worker",
     )
@@ -300,7 +301,7 @@ async fn end_lease(tx: &mut sqlx::PgConnection, lease: &Lease) -> Result<Uuid, S
 }
 
 /// Ends a search: lease and search go together, or nothing is written.
-async fn end_search(tx: &mut sqlx::PgConnection, lease: &Lease) -> Result<Ended, StoreError> {
+async fn end_search(tx: &mut Conn, lease: &Lease) -> Result<Ended, StoreError> {
     let worker = end_lease(tx, lease).await?;
     sqlx::query_as(
         "-- end_search\ndelete from crier.reconciles where job_id = $1 and next_at is null returning $2::uuid as worker, attempt_id, looks",
@@ -314,7 +315,7 @@ async fn end_search(tx: &mut sqlx::PgConnection, lease: &Lease) -> Result<Ended,
 
 /// One row of the ledger for what the search found.
 async fn record(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     lease: &Lease,
     worker: Uuid,
     outcome: &str,
@@ -339,11 +340,7 @@ async fn record(
 }
 
 /// An unknown job goes back to its lane, or waits with its campaign or recurring post if that was paused meanwhile.
-async fn reschedule(
-    tx: &mut sqlx::PgConnection,
-    job: i64,
-    error: &Value,
-) -> Result<(), StoreError> {
+async fn reschedule(tx: &mut Conn, job: i64, error: &Value) -> Result<(), StoreError> {
     one_job(
         &sqlx::query(
             "-- reschedule\nupdate crier.jobs_open set state = 'scheduled', error = $2, next_attempt_at = null where id = $1 and state = 'unknown'",
@@ -357,7 +354,7 @@ async fn reschedule(
     pause_with_others(tx, job).await
 }
 
-async fn fail(tx: &mut sqlx::PgConnection, job: i64, error: &Value) -> Result<(), StoreError> {
+async fn fail(tx: &mut Conn, job: i64, error: &Value) -> Result<(), StoreError> {
     one_job(
         &sqlx::query("-- fail\nupdate crier.jobs set state = 'failed', error = $2 where id = $1 and state = 'unknown'")
             .bind(job)

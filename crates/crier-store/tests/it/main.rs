@@ -25,4 +25,5 @@ mod roles;
 mod rows;
 mod secrets;
 mod staging;
+mod unwilling;
 mod upkeep;

@@ -192,6 +192,9 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
         exporter.await?;
         Ok("exporter")
     });
+    if store.is_pooled() {
+        tracing::info!("a pooler is in between: every statement is a transaction of its own");
+    }
     tracing::info!(scheduler = roles.scheduler, worker = roles.worker, %address, "crier runs");
     let pages = format!("http://{address}/metrics");
     if context.screen.json {

@@ -31,6 +31,10 @@ impl Config {
             "`database.url` and `database.url_file` are both set: leave one out",
         )?;
         fault(
+            self.database.direct_url.is_some() && self.database.direct_url_file.is_some(),
+            "`database.direct_url` and `database.direct_url_file` are both set: leave one out",
+        )?;
+        fault(
             self.secrets.key.is_some() && self.secrets.key_file.is_some(),
             "`secrets.key` and `secrets.key_file` are both set: leave one out",
         )?;

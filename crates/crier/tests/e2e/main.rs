@@ -13,6 +13,7 @@ mod media;
 mod memory;
 mod money;
 mod oauth1;
+mod postgres;
 mod posts;
 mod scheduler;
 mod secrets;

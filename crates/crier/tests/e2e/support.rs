@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crier_store::{Store, StoreOptions};
+use crier_store::{Store, StoreError, StoreOptions};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -101,6 +101,11 @@ impl Stage {
     pub(crate) async fn new(script: &Value) -> Self {
         let url = std::env::var("CRIER_TEST_DATABASE_URL")
             .expect("run `make test`, or `scripts/with-postgres cargo test`");
+        Self::on(url, script).await
+    }
+
+    /// On a server of its own.
+    pub(crate) async fn on(url: String, script: &Value) -> Self {
         let admin = Store::connect(&options(url.clone()), None).await.unwrap();
         let name = format!("crier_e2e_{}", uuid::Uuid::new_v4().simple());
         admin
@@ -209,6 +214,11 @@ impl Stage {
 
     pub(crate) async fn sql(&self, sql: &str) {
         self.store.run_script(sql).await.unwrap();
+    }
+
+    /// The same, if the database takes it.
+    pub(crate) async fn tried(&self, sql: &str) -> Result<(), StoreError> {
+        self.store.run_script(sql).await
     }
 
     pub(crate) async fn rows(&self, query: &str) -> Vec<Value> {
