@@ -166,8 +166,8 @@ impl Store {
         let rivals: Vec<Rival> = sqlx::query_as(
             "-- contest
             with others as (
-              select job_id from crier.reconciles where account_id = $1
-              union select subject from crier.leases where account_id = $1 and kind = 'publish' and phase = 'sending'
+              select job_id, attempt_id from crier.reconciles where account_id = $1
+              union select subject, attempt_id from crier.leases where account_id = $1 and kind = 'publish' and phase = 'sending'
             )
             select j.id as job, j.text, jsonb_array_length(j.media) as media_count, crier.readable(j.options) as options, sent.first_sent, sent.last_sent
               from others o join crier.jobs_open j on j.id = o.job_id
@@ -176,7 +176,8 @@ impl Store {
                        max(coalesce(t.sent_at, t.started_at)) as last_sent
                   from crier.attempts t
                  where t.job_id = o.job_id and t.step = 'publish' and (t.outcome is null or t.outcome = 'unknown')
-                   and t.started_at > crier.now() - $3 * interval '1 microsecond') sent
+                   -- The last one whatever its age: nobody may have looked for long.
+                   and (t.id = o.attempt_id or t.started_at > crier.now() - $3 * interval '1 microsecond')) sent
              where o.job_id <> $2 and sent.first_sent is not null",
         )
         .bind(lease.account)

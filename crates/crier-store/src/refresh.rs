@@ -196,7 +196,7 @@ impl Store {
     /// Seals `tokens` in the place of those of version `spent`; false if those are not there.
     pub(crate) async fn replace_tokens(
         &self,
-        tx: &mut sqlx::PgConnection,
+        tx: &mut crate::gate::Conn,
         account: i64,
         spent: i64,
         tokens: &OAuth2Tokens,

@@ -263,7 +263,7 @@ fn upload(row: Candidate, token: i64) -> Upload {
 /// Of files over which two workers died, a worker takes one at a time: whichever it is, it takes no other along. The others
 /// leave the front of the queue for a moment; answers which.
 async fn pass_over(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut crate::gate::Conn,
     worker: Uuid,
     rows: &[Candidate],
 ) -> Result<Vec<i64>, StoreError> {
@@ -342,20 +342,30 @@ async fn put_aside(tx: &mut Conn, rows: &[Candidate], lead: Duration) -> Result<
         .execute(&mut *tx)
         .await?;
     }
+    let mut fresh: Vec<i64> = Vec::new();
     if !used_up.is_empty() {
-        sqlx::query(
+        // A job whose row somebody holds keeps no other file waiting: it is looked at again.
+        fresh = sqlx::query_scalar(
             "-- put_aside: media ids at the end of their life
-            with fresh as (
+            with free as materialized (
+              select j.id from crier.jobs_open j where j.id in (select job_id from crier.media_uploads where id = any($1))
+               order by j.id for no key update skip locked
+            ), fresh as (
               update crier.media_uploads set state = 'waiting', media_id = null, segments_done = 0, file_stamp = null,
                      expires_at = null, updated_at = crier.now()
-               where id = any($1) returning job_id)
-            update crier.jobs_open set held = held | 1::smallint where id in (select job_id from fresh) and held & 1 = 0",
+               where id = any($1) and job_id in (select id from free) returning id, job_id
+            ), held as (
+              update crier.media_uploads set next_at = crier.now() + interval '5 seconds', updated_at = crier.now()
+               where id = any($1) and job_id not in (select id from free)
+            ), waits as (
+              update crier.jobs_open set held = held | 1::smallint where id in (select job_id from fresh) and held & 1 = 0)
+            select id from fresh",
         )
         .bind(&used_up)
-        .execute(&mut *tx)
+        .fetch_all(&mut *tx)
         .await?;
     }
-    let early = [used_up, of("early")].concat();
+    let early = [fresh, of("early")].concat();
     if !early.is_empty() {
         sqlx::query(
             "-- put_aside: when their job's time is near

@@ -10,6 +10,7 @@ mod bounds;
 mod checks;
 mod db;
 mod fencing;
+mod guards;
 mod holds;
 mod keys;
 mod hostile;
