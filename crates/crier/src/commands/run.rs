@@ -117,6 +117,8 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
         ))?;
     let address = listener.local_addr()?;
     let mut tasks = JoinSet::new();
+    // Fresh at each start; leases, attempts and `crier.workers` name the worker by it.
+    let id = Uuid::new_v4();
     if roles.scheduler {
         let scheduler = Scheduler {
             store: store.clone(),
@@ -141,7 +143,7 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
             store: store.clone(),
             x: connect::x(config)?,
             metrics: metrics.clone(),
-            id: Uuid::new_v4(),
+            id,
             options: config
                 .worker
                 .options(&config.media, &config.x, &config.prices),
@@ -171,7 +173,7 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
         exporter.await?;
         Ok("exporter")
     });
-    tracing::info!(scheduler = roles.scheduler, worker = roles.worker, %address, "crier runs");
+    tracing::info!(scheduler = roles.scheduler, worker = roles.worker, %id, %address, "crier runs");
     let pages = format!("http://{address}/metrics");
     if context.screen.json {
         context
