@@ -181,7 +181,12 @@ impl Process {
         // It must not outlive this process, not even its SIGKILL.
         let mut command = Command::new("setpriv");
         command
-            .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_crier"), self.role])
+            .args([
+                "--pdeathsig",
+                "KILL",
+                env!("CARGO_BIN_EXE_crier"),
+                self.role,
+            ])
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .envs(SETTINGS)
@@ -229,7 +234,7 @@ impl Process {
         }
     }
 
-    /// Notes what the dead held, to see when it goes on.
+    /// Notes the lanes that the dead held and that have more to send, to see when they go on.
     async fn mourn(&self) {
         let Some(id) = last_id(&self.log()) else {
             return;
@@ -238,7 +243,9 @@ impl Process {
             "select a.handle, (extract(epoch from l.expires_at) * 1000000)::bigint as ends_us,
                     (extract(epoch from crier.now()) * 1000000)::bigint as now_us
                from crier.leases l join crier.accounts a on a.id = l.account_id
-              where l.kind = 'publish' and l.worker = '{id}'"
+              where l.kind = 'publish' and l.worker = '{id}'
+                and (l.phase = 'claimed' or exists (select 1 from crier.jobs_open j where j.account_id = l.account_id
+                     and j.id <> l.subject and j.state = 'scheduled' and j.held = 0 and coalesce(j.next_attempt_at, j.run_at) < l.expires_at))"
         );
         let held = self.ground.store.select_json(&query);
         // While the database is down nobody can tell; that death is not measured.
@@ -262,7 +269,10 @@ fn number(value: &Value) -> i64 {
 /// By which name the newest worker of a log goes in the database.
 fn last_id(log: &Path) -> Option<String> {
     let text = std::fs::read_to_string(log).ok()?;
-    let line = text.lines().rev().find(|line| line.contains("crier runs"))?;
+    let line = text
+        .lines()
+        .rev()
+        .find(|line| line.contains("crier runs"))?;
     let at = line.find("id=")? + 3;
     line.get(at..at + 36).map(str::to_owned)
 }

@@ -67,18 +67,6 @@ pub(crate) fn judge(truth: &Truth, plan: &[Step], notes: &Notes) -> Vec<Breach> 
     judge.found
 }
 
-/// What may end a job of the plan other than a post or a cancel.
-pub(crate) fn is_reason(job: &Job) -> bool {
-    match job.code.as_str() {
-        // X's own rule, for posts of equal text that came too close in the end.
-        "duplicate" => true,
-        // Killed again and again while it was held.
-        "quarantined" => true,
-        "predecessor_ended" => job.after.is_some(),
-        _ => false,
-    }
-}
-
 impl Judge<'_> {
     fn breach(&mut self, promise: &'static str, job: Option<i64>, words: String) {
         self.found.push(Breach {
@@ -86,6 +74,26 @@ impl Judge<'_> {
             job,
             words,
         });
+    }
+
+    /// What may end a job of the plan other than a post or a cancel.
+    fn is_reason(&self, job: &Job) -> bool {
+        let twin = |other: &&Job| {
+            other.id != job.id && other.account == job.account && other.text == job.text
+        };
+        match job.code.as_str() {
+            // X's own rule, for posts of equal text that came too close in the end.
+            "duplicate" => self
+                .truth
+                .jobs
+                .iter()
+                .filter(twin)
+                .any(|twin| twin.post_id.is_some()),
+            // Killed again and again while it was held.
+            "quarantined" => job.crashes >= 3,
+            "predecessor_ended" => job.after.is_some(),
+            _ => false,
+        }
     }
 
     fn every_row_is_there(&mut self, plan: &[Step], notes: &Notes) {
@@ -185,7 +193,7 @@ impl Judge<'_> {
                 "published" | "cancelled" => true,
                 // Left to a person, who was told why.
                 "unknown" => job.code.starts_with("unknown_"),
-                _ => is_reason(job),
+                _ => self.is_reason(job),
             };
             if !fine {
                 let words = format!("it is {} with `{}`", job.state, job.code);
@@ -271,7 +279,8 @@ impl Judge<'_> {
             } else if call.status == 400 && call.fault.is_empty() {
                 *refused += 1;
                 let is_near = |us: &i64| (us - *at_us).abs() < NEAR_US;
-                let is_unexplained = *was_heard && *at_us > 0 && !notes.blows_us.iter().any(is_near);
+                let is_unexplained =
+                    *was_heard && *at_us > 0 && !notes.blows_us.iter().any(is_near);
                 if is_unexplained || *refused > NOES {
                     let words = format!("{}, {refused} times, at {}", call.account, call.at_us);
                     self.found.push(Breach {

@@ -70,11 +70,21 @@ async fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
-    let folder = root.join("target/chaos").join(format!("seed-{}", wanted.seed));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap();
+    let folder = root
+        .join("target/chaos")
+        .join(format!("seed-{}", wanted.seed));
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
-    eprintln!("crier chaos: seed {}, {} s, {} steps", wanted.seed, wanted.seconds, plan.len());
+    eprintln!(
+        "crier chaos: seed {}, {} s, {} steps",
+        wanted.seed,
+        wanted.seconds,
+        plan.len()
+    );
     let mut world = run::World::new(&root, &folder).await;
     world.suffer(&plan).await;
     eprintln!("crier chaos: the faults are over; waiting until all is at its end");
@@ -98,5 +108,9 @@ async fn main() -> ExitCode {
     } else {
         print!("{}", report.for_people());
     }
-    if breaches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if breaches.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

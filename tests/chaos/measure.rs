@@ -60,8 +60,16 @@ pub(crate) fn figures(truth: &Truth, notes: &Notes, skewed: bool) -> Figures {
     let mut figures = Figures {
         jobs: truth.jobs.len(),
         posts: truth.posts.len(),
-        with_files: truth.posts.iter().filter(|post| !post.media.is_empty()).count(),
-        in_threads: truth.posts.iter().filter(|post| post.reply_to.is_some()).count(),
+        with_files: truth
+            .posts
+            .iter()
+            .filter(|post| !post.media.is_empty())
+            .count(),
+        in_threads: truth
+            .posts
+            .iter()
+            .filter(|post| post.reply_to.is_some())
+            .count(),
         logins: notes.logins.len(),
         faults: notes.counts.clone(),
         skewed,
@@ -77,12 +85,16 @@ pub(crate) fn figures(truth: &Truth, notes: &Notes, skewed: bool) -> Figures {
     }
     for attempt in &truth.attempts {
         let how = format!("{}: {} {}", attempt.step, attempt.outcome, attempt.code);
-        *figures.attempts.entry(how.trim_end().to_owned()).or_default() += 1;
+        *figures
+            .attempts
+            .entry(how.trim_end().to_owned())
+            .or_default() += 1;
     }
     let mut closed = 0;
     for call in &truth.calls {
         figures.creates += usize::from(call.route == "POST /2/tweets");
-        figures.refreshes += usize::from(call.route == "POST /2/oauth2/token" && call.status == 200);
+        figures.refreshes +=
+            usize::from(call.route == "POST /2/oauth2/token" && call.status == 200);
         let what = match call.fault.as_str() {
             "" => continue,
             "answer" if call.status == 429 => {
@@ -94,8 +106,14 @@ pub(crate) fn figures(truth: &Truth, notes: &Notes, skewed: bool) -> Figures {
         };
         *figures.faults.entry(what).or_default() += 1;
     }
-    figures.faults.insert("X: 429 by a closed window".to_owned(), closed);
-    let accepted: Vec<&Call> = truth.calls.iter().filter(|call| is_accepted(call)).collect();
+    figures
+        .faults
+        .insert("X: 429 by a closed window".to_owned(), closed);
+    let accepted: Vec<&Call> = truth
+        .calls
+        .iter()
+        .filter(|call| is_accepted(call))
+        .collect();
     figures.after_death = Times::of(notes.deaths.iter().filter_map(|death| {
         let next = accepted
             .iter()

@@ -32,7 +32,10 @@ fn row(draft: &Draft) -> String {
         .iter()
         .map(|(name, _)| json!({"path": name, "alt_text": format!("alt of {name}")}))
         .map(|mut item| {
-            if item["path"].as_str().is_some_and(|path| path.ends_with("mp4")) {
+            if item["path"]
+                .as_str()
+                .is_some_and(|path| path.ends_with("mp4"))
+            {
                 item.as_object_mut().unwrap().remove("alt_text");
             }
             item
@@ -102,7 +105,12 @@ pub(crate) async fn grant(ground: &Ground, wish: Wish) {
                 files::write(&ground.media, name, *bytes);
             }
             let refused = ground.tally.all().refused;
-            let is_orphan = |draft: &Draft| draft.after.as_ref().is_some_and(|key| refused.contains(key));
+            let is_orphan = |draft: &Draft| {
+                draft
+                    .after
+                    .as_ref()
+                    .is_some_and(|key| refused.contains(key))
+            };
             if drafts.iter().any(is_orphan) || !insist(store, &insert(&drafts)).await {
                 // Only the reply to a post that has ended badly meanwhile is refused.
                 tally.note(|notes| {
@@ -144,7 +152,8 @@ pub(crate) async fn grant(ground: &Ground, wish: Wish) {
 pub(crate) async fn log_in(x: X, url: &str, handle: &str) -> bool {
     let mut wanted = json!({"username": handle, "expires_in": TOKEN_LIFE_S});
     if handle.starts_with("narrow") {
-        wanted["limits"] = json!({"POST /2/tweets": {"limit": 6, "window_s": 12, "user_24h": 1_000_000}});
+        wanted["limits"] =
+            json!({"POST /2/tweets": {"limit": 6, "window_s": 12, "user_24h": 1_000_000}});
     }
     let made = x.ask("POST", "/_sim/accounts", &wanted).await;
     let mut import = Command::new(env!("CARGO_BIN_EXE_crier"))
@@ -168,7 +177,9 @@ pub(crate) async fn log_in(x: X, url: &str, handle: &str) -> bool {
 pub(crate) async fn log_in_where_asked(ground: &Ground, x: X, url: &str) {
     let asked = ground
         .store
-        .select_json("select handle from crier.accounts where status = 'needs_login' order by handle")
+        .select_json(
+            "select handle from crier.accounts where status = 'needs_login' order by handle",
+        )
         .await;
     for account in asked.unwrap_or_default() {
         let handle = account["handle"].as_str().unwrap();

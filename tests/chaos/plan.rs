@@ -14,7 +14,16 @@ use crate::hosts::Blow;
 
 /// Accounts that publish; the last two have narrow limits.
 pub(crate) const ACCOUNTS: [&str; 10] = [
-    "ada", "bela", "cleo", "dora", "emil", "finn", "greta", "hugo", "narrow_ida", "narrow_jan",
+    "ada",
+    "bela",
+    "cleo",
+    "dora",
+    "emil",
+    "finn",
+    "greta",
+    "hugo",
+    "narrow_ida",
+    "narrow_jan",
 ];
 /// Hosts: name, role, and by how many seconds the clock is off.
 pub(crate) const HOSTS: [(&str, &str, i64); 5] = [

@@ -29,7 +29,11 @@ fn line(page: &mut String, what: &str, figure: impl std::fmt::Display) {
     writeln!(page, "  {what} {dots} {figure}").unwrap();
 }
 
-fn table<'a, N: std::fmt::Display + 'a>(page: &mut String, title: &str, rows: impl Iterator<Item = (&'a String, N)>) {
+fn table<'a, N: std::fmt::Display + 'a>(
+    page: &mut String,
+    title: &str,
+    rows: impl Iterator<Item = (&'a String, N)>,
+) {
     writeln!(page, "\n{title}").unwrap();
     for (what, n) in rows {
         line(page, what, format!("{n:>6}"));
@@ -52,7 +56,10 @@ fn times(times: &Times) -> String {
 
 impl Report<'_> {
     fn broken(&self, promise: &str) -> usize {
-        self.breaches.iter().filter(|breach| breach.promise == promise).count()
+        self.breaches
+            .iter()
+            .filter(|breach| breach.promise == promise)
+            .count()
     }
 
     pub(crate) fn for_people(&self) -> String {
@@ -72,20 +79,39 @@ impl Report<'_> {
         writeln!(page, "\nJOBS").unwrap();
         line(&mut page, "in", format!("{:>6}", figures.jobs));
         line(&mut page, "posts live", format!("{:>6}", figures.posts));
-        line(&mut page, "of them with files", format!("{:>6}", figures.with_files));
-        line(&mut page, "of them replies in a thread", format!("{:>6}", figures.in_threads));
+        line(
+            &mut page,
+            "of them with files",
+            format!("{:>6}", figures.with_files),
+        );
+        line(
+            &mut page,
+            "of them replies in a thread",
+            format!("{:>6}", figures.in_threads),
+        );
         for (how, n) in &figures.ended {
             line(&mut page, how, format!("{n:>6}"));
         }
-        table(&mut page, "STRUCK BY", figures.faults.iter().filter(|(_, n)| **n > 0));
+        table(
+            &mut page,
+            "STRUCK BY",
+            figures.faults.iter().filter(|(_, n)| **n > 0),
+        );
         table(&mut page, "ATTEMPTS", figures.attempts.iter());
         writeln!(page, "\nCALLS").unwrap();
         line(&mut page, "create calls", format!("{:>6}", figures.creates));
         line(&mut page, "refreshes", format!("{:>6}", figures.refreshes));
-        line(&mut page, "logins that were asked for", format!("{:>6}", figures.logins));
+        line(
+            &mut page,
+            "logins that were asked for",
+            format!("{:>6}", figures.logins),
+        );
         writeln!(page, "\nTIMES").unwrap();
         let rows = [
-            ("after a worker's death, beyond its lease", &figures.after_death),
+            (
+                "after a worker's death, beyond its lease",
+                &figures.after_death,
+            ),
             ("after a restart of Postgres", &figures.after_postgres),
             ("lateness", &figures.lateness),
         ];
@@ -97,25 +123,32 @@ impl Report<'_> {
         } else {
             writeln!(page, "\nBROKEN").unwrap();
             for breach in self.breaches.iter().take(SHOWN) {
-                let job = breach.job.map_or(String::new(), |job| format!("job {job}: "));
+                let job = breach
+                    .job
+                    .map_or(String::new(), |job| format!("job {job}: "));
                 writeln!(page, "  {}: {job}{}", breach.promise, breach.words).unwrap();
             }
             if self.breaches.len() > SHOWN {
                 writeln!(page, "  and {} more", self.breaches.len() - SHOWN).unwrap();
             }
             let folder = self.folder.display();
-            writeln!(page, "\nEvidence: {folder}\nAgain: make chaos SEED={} SECONDS={}", self.seed, self.seconds).unwrap();
+            writeln!(
+                page,
+                "\nEvidence: {folder}\nAgain: make chaos SEED={} SECONDS={}",
+                self.seed, self.seconds
+            )
+            .unwrap();
         }
         page
     }
 
     pub(crate) fn json(&self) -> Value {
         let figures = self.figures;
-        let broken: BTreeMap<&str, usize> =
-            PROMISES.iter().map(|promise| (*promise, self.broken(promise))).collect();
-        let times = |times: &Times| {
-            json!({"count": times.count(), "p50_ms": times.percentile(50), "p95_ms": times.percentile(95), "max_ms": times.percentile(100)})
-        };
+        let broken: BTreeMap<&str, usize> = PROMISES
+            .iter()
+            .map(|promise| (*promise, self.broken(promise)))
+            .collect();
+        let times = |times: &Times| json!({"count": times.count(), "p50_ms": times.percentile(50), "p95_ms": times.percentile(95), "max_ms": times.percentile(100)});
         json!({
             "seed": self.seed,
             "seconds": self.seconds,
@@ -148,8 +181,14 @@ impl Report<'_> {
         let kept = [
             ("jobs", "select * from crier.jobs order by id"),
             ("attempts", "select * from crier.attempts order by id"),
-            ("media_uploads", "select * from crier.media_uploads order by id"),
-            ("lanes", "select l.*, a.handle, a.status, a.reason from crier.lanes l join crier.accounts a on a.id = l.account_id"),
+            (
+                "media_uploads",
+                "select * from crier.media_uploads order by id",
+            ),
+            (
+                "lanes",
+                "select l.*, a.handle, a.status, a.reason from crier.lanes l join crier.accounts a on a.id = l.account_id",
+            ),
             ("leases", "select * from crier.leases"),
             ("reconciles", "select * from crier.reconciles"),
         ];
@@ -158,7 +197,10 @@ impl Report<'_> {
             write_lines(&self.folder.join(format!("{name}.jsonl")), &rows);
         }
         for (name, path) in [("posts", "/_sim/posts"), ("requests", "/_sim/requests")] {
-            write_lines(&self.folder.join(format!("{name}.jsonl")), &world.x.list(path).await);
+            write_lines(
+                &self.folder.join(format!("{name}.jsonl")),
+                &world.x.list(path).await,
+            );
         }
         for breach in self.breaches {
             let Some(id) = breach.job else { continue };
@@ -195,13 +237,31 @@ async fn about(id: i64, world: &World, truth: &Truth) -> String {
             writeln!(page, "{post:?}").unwrap();
         }
     }
-    let tries: Vec<_> = truth.attempts.iter().filter(|attempt| attempt.job == id).collect();
-    let from = tries.iter().map(|attempt| attempt.started_us).min().unwrap_or(job.run_us);
-    let to = tries.iter().map(|attempt| attempt.finished_us).max().unwrap_or(from);
+    let tries: Vec<_> = truth
+        .attempts
+        .iter()
+        .filter(|attempt| attempt.job == id)
+        .collect();
+    let from = tries
+        .iter()
+        .map(|attempt| attempt.started_us)
+        .min()
+        .unwrap_or(job.run_us);
+    let to = tries
+        .iter()
+        .map(|attempt| attempt.finished_us)
+        .max()
+        .unwrap_or(from);
     writeln!(page, "\ncalls of {} meanwhile", job.account).unwrap();
     for call in &truth.calls {
-        if call.account == job.account && (from - 2_000_000..to + 30_000_000).contains(&call.at_us) {
-            writeln!(page, "{} {} {} {}", call.at_us, call.route, call.status, call.fault).unwrap();
+        if call.account == job.account && (from - 2_000_000..to + 30_000_000).contains(&call.at_us)
+        {
+            writeln!(
+                page,
+                "{} {} {} {}",
+                call.at_us, call.route, call.status, call.fault
+            )
+            .unwrap();
         }
     }
     writeln!(page, "\nwhat the processes said").unwrap();
@@ -209,7 +269,10 @@ async fn about(id: i64, world: &World, truth: &Truth) -> String {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        for said in text.lines().filter(|said| said.contains(&format!("job={id} "))) {
+        for said in text
+            .lines()
+            .filter(|said| said.contains(&format!("job={id} ")))
+        {
             writeln!(page, "{name}: {said}").unwrap();
         }
     }

@@ -167,7 +167,10 @@ impl World {
                 if let Ok(Ok(ended)) = tokio::time::timeout(Duration::from_secs(2), ended).await {
                     let n = ended[0]["n"].as_u64().unwrap_or(0);
                     tally.note(|notes| {
-                        *notes.counts.entry("sessions terminated".to_owned()).or_default() += n;
+                        *notes
+                            .counts
+                            .entry("sessions terminated".to_owned())
+                            .or_default() += n;
                     });
                 }
             }
@@ -233,7 +236,8 @@ impl World {
             // What was under way when the faults ended ends by itself first.
             faster |= begin.elapsed() > Duration::from_secs(10);
             if faster {
-                let sql = format!("update crier.clock set shift = shift + interval '{STRIDE_S} seconds'");
+                let sql =
+                    format!("update crier.clock set shift = shift + interval '{STRIDE_S} seconds'");
                 self.ground.store.run_script(&sql).await.unwrap();
                 let by = json!({"advance_s": STRIDE_S});
                 self.x.ask("POST", "/_sim/clock", &by).await;

@@ -25,7 +25,6 @@ pub(crate) struct Job {
     pub(crate) priority: i64,
     pub(crate) attempts: i64,
     pub(crate) crashes: i64,
-    pub(crate) revision: i64,
     pub(crate) run_us: i64,
     pub(crate) created_us: i64,
     pub(crate) published_us: i64,
@@ -83,8 +82,9 @@ fn number(value: &Value, key: &str) -> i64 {
     value[key].as_i64().unwrap_or_default()
 }
 
-const JOBS: &str = "select id, dedupe_key, account, text, state, error ->> 'code' as code, post_id, after, media,
-      campaign is not null as is_in_campaign, priority, attempts, crashes, revision,
+const JOBS: &str =
+    "select id, dedupe_key, account, text, state, error ->> 'code' as code, post_id, after, media,
+      campaign is not null as is_in_campaign, priority, attempts, crashes,
       (extract(epoch from run_at) * 1000000)::bigint as run_us,
       (extract(epoch from created_at) * 1000000)::bigint as created_us,
       (extract(epoch from published_at) * 1000000)::bigint as published_us
@@ -105,7 +105,13 @@ impl Truth {
         Self {
             attempts: attempts.iter().map(attempt).collect(),
             posts: world.x.list("/_sim/posts").await.iter().map(post).collect(),
-            calls: world.x.list("/_sim/requests").await.iter().map(call).collect(),
+            calls: world
+                .x
+                .list("/_sim/requests")
+                .await
+                .iter()
+                .map(call)
+                .collect(),
             jobs,
             hashes,
         }
@@ -128,7 +134,6 @@ fn job(row: &Value) -> Job {
         priority: number(row, "priority"),
         attempts: number(row, "attempts"),
         crashes: number(row, "crashes"),
-        revision: number(row, "revision"),
         run_us: number(row, "run_us"),
         created_us: number(row, "created_us"),
         published_us: number(row, "published_us"),

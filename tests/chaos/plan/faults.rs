@@ -70,7 +70,9 @@ impl Striker<'_> {
 
     /// A host that has nothing else to bear for so long.
     fn host(&mut self, at_ms: u64, for_ms: u64) -> Option<usize> {
-        let free: Vec<usize> = (0..HOSTS.len()).filter(|n| self.busy[*n] <= at_ms).collect();
+        let free: Vec<usize> = (0..HOSTS.len())
+            .filter(|n| self.busy[*n] <= at_ms)
+            .collect();
         if free.is_empty() {
             return None;
         }
@@ -155,19 +157,30 @@ impl Striker<'_> {
             }
             Kind::Lost => {
                 let route = self.chance.weighted(&[(5, CREATE), (4, ""), (1, READ)]);
-                let route = if route.is_empty() { self.chance.of(&MEDIA) } else { route };
+                let route = if route.is_empty() {
+                    self.chance.of(&MEDIA)
+                } else {
+                    route
+                };
                 // In pairs: from outside nobody can tell one from the other.
-                for kind in ["request_lost", self.chance.of(&["answer_lost", "answer_lost", "cut"])] {
+                for kind in [
+                    "request_lost",
+                    self.chance.of(&["answer_lost", "answer_lost", "cut"]),
+                ] {
                     let skip = self.chance.below(4);
                     self.arm(at_ms, &json!({"route": route, "kind": kind, "skip": skip}));
                 }
             }
             Kind::LostToken => {
-                let kind = self.chance.of(&["request_lost", "request_lost", "answer_lost", "cut"]);
+                let kind = self
+                    .chance
+                    .of(&["request_lost", "request_lost", "answer_lost", "cut"]);
                 self.arm(at_ms, &json!({"route": TOKEN, "kind": kind}));
             }
             Kind::Storm => {
-                let route = self.chance.of(&[CREATE, CREATE, MEDIA[1], READ, TOKEN, "*"]);
+                let route = self
+                    .chance
+                    .of(&[CREATE, CREATE, MEDIA[1], READ, TOKEN, "*"]);
                 let status = self.chance.of(&[500, 502, 503, 504]);
                 let time = self.chance.between(1, 6);
                 let body = self.chance.of(&["<html>Over capacity</html>", ""]);
@@ -183,7 +196,10 @@ impl Striker<'_> {
                 // Some longer than crier waits for a call.
                 let delay = self.chance.of(&[300, 900, 2_500, 5_000, 8_000]);
                 let times = self.chance.between(1, 6);
-                self.arm(at_ms, &json!({"route": route, "kind": "slow", "delay_ms": delay, "times": times}));
+                self.arm(
+                    at_ms,
+                    &json!({"route": route, "kind": "slow", "delay_ms": delay, "times": times}),
+                );
             }
         }
     }

@@ -78,7 +78,9 @@ impl Writer<'_> {
             after: None,
             priority: self.chance.weighted(&[(8, 0), (1, 5), (1, -3)]),
             campaign: None,
-            run_in_ms: self.chance.weighted(&[(3, 0), (3, 1_500), (2, 5_000), (1, 14_000)]),
+            run_in_ms: self
+                .chance
+                .weighted(&[(3, 0), (3, 1_500), (2, 5_000), (1, 14_000)]),
         }
     }
 
