@@ -1,7 +1,7 @@
 //! Processes of crier, each on a host of its own: own links to the database and to X, and perhaps a clock that is off.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use crier_store::Store;
@@ -16,6 +16,8 @@ use crate::tally::{Death, Tally};
 const STOP: Duration = Duration::from_secs(20);
 
 pub(crate) const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+/// What a process says once it runs.
+const RUNS: &str = "crier runs";
 /// How long a lease lasts, in seconds: as short as the time of a call allows.
 pub(crate) const LEASE_S: u64 = 13;
 
@@ -105,14 +107,29 @@ pub(crate) fn live(
         skew_s: host.skew_s,
         ground,
         child: None,
+        begin: 0,
     };
     let task = tokio::spawn(async move {
-        while let Some(blow) = blows.recv().await {
-            process.take(blow).await;
+        loop {
+            tokio::select! {
+                blow = blows.recv() => match blow {
+                    Some(blow) => process.take(blow).await,
+                    None => break,
+                },
+                status = ended(&mut process.child) => process.revive(status).await,
+            }
         }
         process.end().await;
     });
     (deal, task)
+}
+
+/// When a process ends by itself.
+async fn ended(child: &mut Option<Child>) -> ExitStatus {
+    match child {
+        Some(child) => child.wait().await.unwrap(),
+        None => std::future::pending().await,
+    }
 }
 
 struct Process {
@@ -123,6 +140,8 @@ struct Process {
     skew_s: i64,
     ground: Ground,
     child: Option<Child>,
+    /// Where its part of the log begins.
+    begin: usize,
 }
 
 impl Process {
@@ -164,20 +183,40 @@ impl Process {
         }
     }
 
-    fn start(&mut self) {
-        if let Some(child) = &mut self.child {
-            let Some(ended) = child.try_wait().unwrap() else {
-                return;
-            };
+    /// What every supervisor does with a process that ended: it starts it again. To end because there is no database to
+    /// begin with is a process's right.
+    async fn revive(&mut self, status: ExitStatus) {
+        self.child = None;
+        if self.failed_to_start() {
             self.ground
                 .tally
-                .death_of_its_own(format!("{} ended by itself with {ended}", self.name));
+                .count("started again: no database at its start");
+        } else {
+            self.ground
+                .tally
+                .death_of_its_own(format!("{} ended by itself with {status}", self.name));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        self.start();
+    }
+
+    /// Whether this process had not begun to run.
+    fn failed_to_start(&self) -> bool {
+        let text = std::fs::read(self.log()).unwrap_or_default();
+        let ours = text.get(self.begin..).unwrap_or_default();
+        !String::from_utf8_lossy(ours).contains(RUNS)
+    }
+
+    fn start(&mut self) {
+        if self.child.is_some() {
+            return;
         }
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.log())
             .unwrap();
+        self.begin = usize::try_from(log.metadata().unwrap().len()).unwrap();
         // It must not outlive this process, not even its SIGKILL.
         let mut command = Command::new("setpriv");
         command
@@ -217,7 +256,7 @@ impl Process {
         match tokio::time::timeout(STOP, child.wait()).await {
             Ok(status) => {
                 let status = status.unwrap();
-                if !status.success() {
+                if !status.success() && !self.failed_to_start() {
                     self.ground
                         .tally
                         .death_of_its_own(format!("{} ended with {status}", self.name));
@@ -269,10 +308,7 @@ fn number(value: &Value) -> i64 {
 /// By which name the newest worker of a log goes in the database.
 fn last_id(log: &Path) -> Option<String> {
     let text = std::fs::read_to_string(log).ok()?;
-    let line = text
-        .lines()
-        .rev()
-        .find(|line| line.contains("crier runs"))?;
+    let line = text.lines().rev().find(|line| line.contains(RUNS))?;
     let at = line.find("id=")? + 3;
     line.get(at..at + 36).map(str::to_owned)
 }

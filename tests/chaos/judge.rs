@@ -295,7 +295,7 @@ impl Judge<'_> {
 }
 
 fn alt_text(name: &str) -> String {
-    if name.ends_with(".png") {
+    if name.ends_with("png") {
         format!("alt of {name}")
     } else {
         String::new()

@@ -43,10 +43,10 @@ fn table<'a, N: std::fmt::Display + 'a>(
 fn times(times: &Times) -> String {
     let seconds = |percent| {
         let ms = times.percentile(percent);
-        format!("{:>6}.{:02} s", ms / 1_000, ms % 1_000 / 10)
+        format!("{:>6}.{:02}", ms / 1_000, ms % 1_000 / 10)
     };
     format!(
-        "p50 {}   p95 {}   max {}   of {}",
+        "{} {} {} {:>6}",
         seconds(50),
         seconds(95),
         seconds(100),
@@ -106,7 +106,14 @@ impl Report<'_> {
             "logins that were asked for",
             format!("{:>6}", figures.logins),
         );
-        writeln!(page, "\nTIMES").unwrap();
+        let columns = format!("{:>9} {:>9} {:>9} {:>6}", "p50", "p95", "max", "of");
+        writeln!(
+            page,
+            "\n{:<width$}{columns}",
+            "TIMES in seconds",
+            width = WIDTH + 4
+        )
+        .unwrap();
         let rows = [
             (
                 "after a worker's death, beyond its lease",

@@ -20,7 +20,7 @@ impl X {
     }
 
     /// One call of a control path.
-    pub(crate) async fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
+    pub(crate) async fn ask(self, method: &str, path: &str, body: &Value) -> Value {
         let body = if body.is_null() {
             String::new()
         } else {
@@ -40,12 +40,12 @@ impl X {
         serde_json::from_str(body).unwrap_or(Value::Null)
     }
 
-    pub(crate) async fn list(&self, path: &str) -> Vec<Value> {
+    pub(crate) async fn list(self, path: &str) -> Vec<Value> {
         let answer = self.ask("GET", path, &Value::Null).await;
         answer.as_array().unwrap().clone()
     }
 
-    pub(crate) async fn now_us(&self) -> i64 {
+    pub(crate) async fn now_us(self) -> i64 {
         self.ask("GET", "/_sim/clock", &Value::Null).await["now_us"]
             .as_i64()
             .unwrap()
