@@ -107,7 +107,7 @@ struct Row {
 
 impl Store {
     /// Claims up to `limit` searches that are due; each lease lasts `ttl` by the database's clock. A search whose job was
-    /// deleted or settled otherwise is dropped.
+    /// deleted or settled otherwise is dropped. One of an account that has to log in waits for that: nothing could be read.
     pub async fn claim_reconciles(
         &self,
         worker: Uuid,
@@ -117,12 +117,13 @@ impl Store {
         let rows: Vec<Row> = sqlx::query_as(
             "-- claim_reconciles
             with due as materialized (
-              select job_id from crier.reconciles where next_at <= crier.now()
+              select r.job_id from crier.reconciles r where r.next_at <= crier.now()
+                 and not exists (select 1 from crier.accounts a where a.id = r.account_id and a.status = 'needs_login')
                  -- One over which two workers died is searched for by itself, so that it takes no other along.
-                 and (crashes < $6 or (job_id = (select s.job_id from crier.reconciles s where s.next_at <= crier.now() and s.crashes >= $6
+                 and (r.crashes < $6 or (r.job_id = (select s.job_id from crier.reconciles s where s.next_at <= crier.now() and s.crashes >= $6
                                                   order by s.next_at, s.job_id limit 1)
                       and not exists (select 1 from crier.leases k where k.worker = $1 and k.alone)))
-               order by next_at limit $2 for update skip locked
+               order by r.next_at limit $2 for update of r skip locked
             ), jobs as materialized (
               select j.id, j.text, jsonb_array_length(j.media) as media_count, j.options::text, crier.readable(j.run_at) as run_at, j.created_at
                 from due d join crier.jobs_open j on j.id = d.job_id where j.state = 'unknown'

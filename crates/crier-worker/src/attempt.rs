@@ -28,8 +28,8 @@ use crate::token::{NoToken, can_be_refreshed};
 pub(crate) const SKEW_ALLOWANCE: Duration = Duration::from_secs(5);
 /// The part of that allowance which recording the intent may use up.
 const SLOW_INTENT: Duration = Duration::from_millis(2_500);
-/// How long to wait for another process that is refreshing the token.
-const BUSY_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(2);
+/// How long to wait for another process that is refreshing the token; well within a lease.
+const BUSY_WAIT: Duration = Duration::from_secs(2);
 /// How long a job rests that the database kept from being sent.
 const GIVE_BACK_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(2);
 /// How long a reply rests whose post to reply to is not known.
@@ -366,9 +366,10 @@ impl Worker {
                 why: wait.why,
             }),
             NoToken::Busy | NoToken::TooSoon(_) => {
-                let until = self.store.now().await? + BUSY_WAIT;
+                // The lane waits, not the job: put off one by one, the jobs of an account would change places.
+                tokio::time::sleep(BUSY_WAIT).await;
                 Ok(Settlement::Snoozed {
-                    until: Some(until),
+                    until: None,
                     why: plain_why(
                         "token_busy",
                         "another process is refreshing the token",

@@ -154,7 +154,9 @@ impl Store {
         end_lease(&mut tx, lease).await?;
         let search = sqlx::query(
             "-- look_again
-            update crier.reconciles set next_at = crier.now() + $2 * interval '1 microsecond', looks = looks + $3::int
+            update crier.reconciles r set looks = looks + $3::int, next_at = crier.now() + case
+                   when $3 = 0 and exists (select 1 from crier.accounts a where a.id = r.account_id and a.status = 'needs_login')
+                   then interval '0' else $2 * interval '1 microsecond' end
              where job_id = $1 and next_at is null",
         )
         .bind(lease.subject)

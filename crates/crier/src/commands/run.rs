@@ -132,6 +132,8 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
         database_time = clocks.compare(&mut false).await;
         tasks.spawn(named("clocks", clocks.watch(stop.soft.clone())));
     }
+    // Fresh at each start; leases, attempts and `crier.workers` name the worker by it.
+    let id = Uuid::new_v4();
     if roles.scheduler {
         let scheduler = Scheduler {
             store: store.clone(),
@@ -160,7 +162,7 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
             store: store.clone(),
             x,
             metrics: metrics.clone(),
-            id: Uuid::new_v4(),
+            id,
             options: config
                 .worker
                 .options(&config.media, &config.x, &config.prices),
@@ -195,7 +197,7 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
     if store.is_pooled() {
         tracing::info!("a pooler is in between: every statement is a transaction of its own");
     }
-    tracing::info!(scheduler = roles.scheduler, worker = roles.worker, %address, "crier runs");
+    tracing::info!(scheduler = roles.scheduler, worker = roles.worker, %id, %address, "crier runs");
     let pages = format!("http://{address}/metrics");
     if context.screen.json {
         context
