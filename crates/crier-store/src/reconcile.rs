@@ -121,7 +121,8 @@ impl Store {
                  and not exists (select 1 from crier.accounts a where a.id = r.account_id and a.status = 'needs_login')
                  -- One over which two workers died is searched for by itself, so that it takes no other along.
                  and (r.crashes < $6 or (r.job_id = (select s.job_id from crier.reconciles s where s.next_at <= crier.now() and s.crashes >= $6
-                                                  order by s.next_at, s.job_id limit 1)
+                        and not exists (select 1 from crier.accounts b where b.id = s.account_id and b.status = 'needs_login')
+                      order by s.next_at, s.job_id limit 1)
                       and not exists (select 1 from crier.leases k where k.worker = $1 and k.alone)))
                order by r.next_at limit $2 for update of r skip locked
             ), jobs as materialized (
