@@ -15,9 +15,8 @@ use uuid::Uuid;
 
 use crate::accounts::{OAuth2Tokens, life_s, seal_oauth2};
 use crate::claim::micros;
-use crate::lease::{Lease, lock_lanes, open_lanes};
 use crate::gate::Conn;
-use crate::lease::Lease;
+use crate::lease::{Lease, lock_lanes, open_lanes};
 use crate::{Store, StoreError};
 
 /// No wait after a fault is believed that is longer: the clock was set back since it was written.
@@ -196,7 +195,7 @@ impl Store {
     /// Seals `tokens` in the place of those of version `spent`; false if those are not there.
     pub(crate) async fn replace_tokens(
         &self,
-        tx: &mut crate::gate::Conn,
+        tx: &mut Conn,
         account: i64,
         spent: i64,
         tokens: &OAuth2Tokens,

@@ -263,7 +263,7 @@ fn upload(row: Candidate, token: i64) -> Upload {
 /// Of files over which two workers died, a worker takes one at a time: whichever it is, it takes no other along. The others
 /// leave the front of the queue for a moment; answers which.
 async fn pass_over(
-    tx: &mut crate::gate::Conn,
+    tx: &mut Conn,
     worker: Uuid,
     rows: &[Candidate],
 ) -> Result<Vec<i64>, StoreError> {
