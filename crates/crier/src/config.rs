@@ -143,8 +143,13 @@ const SECRETS: [(&str, &str); 4] = [
 
 /// Refuses what would be repeated, word for word, by the complaint that it is of the wrong kind, and may be a secret.
 fn keep_quiet(tree: &Mapping) -> anyhow::Result<()> {
+    let schema = schema();
     for (section, settings) in tree {
         let section = section.as_str().unwrap_or_default();
+        // One that is not known is refused by its name.
+        if schema["properties"].get(section).is_none() {
+            continue;
+        }
         match settings {
             Value::Null => {}
             Value::Mapping(settings) => {
