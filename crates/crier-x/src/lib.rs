@@ -16,6 +16,7 @@ mod auth;
 mod client;
 mod config;
 mod consent;
+mod departure;
 mod faults;
 mod fetch;
 mod handshake;
@@ -32,6 +33,7 @@ pub use auth::{AppCredentials, Auth, Chance, ConsumerCredentials, SystemChance};
 pub use client::XClient;
 pub use config::{ConfigError, MediaEncoding, XConfig};
 pub use consent::{ConsentRequest, Pkce};
+pub use departure::Departure;
 pub use fetch::{FetchOptions, Fetched, Fetcher};
 pub use handshake::{OUT_OF_BAND, RequestToken, UserTokens};
 pub use media::{

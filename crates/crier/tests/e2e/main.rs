@@ -6,6 +6,7 @@
 )]
 
 mod answers;
+mod kill;
 mod login;
 mod media;
 mod memory;
