@@ -17,6 +17,7 @@ use crier_core::v1::Publisher;
 use crier_core::verdict::{Action, Step, Verdict, judge};
 use crier_metrics::AttemptEnd;
 use crier_store::{Claimed, Settlement, StoreError, Why};
+use crier_x::{Departure, XConfig};
 use serde_json::{Value, json};
 
 use crate::Worker;
@@ -30,6 +31,7 @@ pub(crate) const SKEW_ALLOWANCE: Duration = Duration::from_secs(5);
 const SLOW_INTENT: Duration = Duration::from_millis(2_500);
 /// How long to wait for another process that is refreshing the token; well within a lease.
 const BUSY_WAIT: Duration = Duration::from_secs(2);
+const _: () = assert!(SLOW_INTENT.as_millis() < SKEW_ALLOWANCE.as_millis());
 /// How long a job rests that the database kept from being sent.
 const GIVE_BACK_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(2);
 /// How long a reply rests whose post to reply to is not known.
@@ -165,24 +167,29 @@ impl Worker {
                 Ok(token) => token,
                 Err(no_token) => return Ok((self.without_token(job, no_token).await?, none)),
             };
-            if spent.is_none() {
-                if let Some(late) = self.intend(job, margin, &media_ids).await? {
-                    return Ok((late, none));
+            let departure = if spent.is_none() {
+                match self.intend(job, margin, &media_ids).await? {
+                    Ok(departure) => departure,
+                    Err(late) => return Ok((late, none)),
                 }
-            } else if self
-                .store
-                .renew(self.id, &[job.lease.token], self.options.lease)
-                .await?
-                .is_empty()
-            {
-                // After a 401 nothing was done and the intent stands, but refreshing may have used the lease up.
-                return Err(Stopped::from(StoreError::LeaseLost {
-                    kind: "publish",
-                    subject: job.lease.subject,
-                }));
-            }
+            } else {
+                let begin = Instant::now();
+                let held = self
+                    .store
+                    .renew(self.id, &[job.lease.token], self.options.lease)
+                    .await?;
+                if held.is_empty() {
+                    // After a 401 nothing was done and the intent stands, but refreshing may have used the lease up.
+                    return Err(Stopped::from(StoreError::LeaseLost {
+                        kind: "publish",
+                        subject: job.lease.subject,
+                    }));
+                }
+                Departure::until(begin + latest_departure(self.x.config()))
+            };
             let begin = Instant::now();
-            let answer = self.quit.or_hurry(self.x.create_post(&auth, &body)).await;
+            let call = self.x.create_post(&auth, &body, &departure);
+            let answer = self.quit.or_hurry(call).await;
             let took = begin.elapsed();
             match answer {
                 Ok(reply) => {
@@ -200,6 +207,9 @@ impl Worker {
                     let status = status(&fault);
                     self.metrics
                         .x_request(Endpoint::CreatePost, status, Some(verdict.code), took);
+                    if departure.is_missed() {
+                        return Ok((too_late(), none));
+                    }
                     if verdict.action == Action::RefreshToken
                         && spent.is_none()
                         && can_be_refreshed(&auth)
@@ -221,32 +231,29 @@ impl Worker {
         }
     }
 
-    /// The step to `sending`. Answers what to do instead of sending if it took so long that the lease may not outlast the
-    /// call: this process was stopped in it, or the database was. The intent stands, and surely nothing was sent.
+    /// The step to `sending`. Answers until when the call may leave; or what to do instead of sending if that took so long
+    /// that the lease may not outlast the call: this process was stopped in it, or the database was. The intent stands,
+    /// and surely nothing was sent.
     pub(crate) async fn intend(
         &self,
         job: &Claimed,
         margin: Duration,
         media_ids: &[String],
-    ) -> Result<Option<Settlement>, StoreError> {
+    ) -> Result<Result<Departure, Settlement>, StoreError> {
         if let Some(back) = self.quit.instead_of_sending() {
-            return Ok(Some(back));
+            return Ok(Err(back));
         }
         // Measured from before: the database judges the lease by the beginning of its transaction.
         let begin = Instant::now();
         self.store
             .begin_sending(&job.lease, job.revision, margin, media_ids)
             .await?;
-        let late = begin.elapsed() >= SLOW_INTENT;
-        Ok(late.then(|| Settlement::Snoozed {
-            until: None,
-            why: plain_why(
-                "intent_slow",
-                "recording the intent took too long to send under the same lease",
-                "publish",
-                "nothing to do: crier tries it again; look at the database if it comes often",
-            ),
-        }))
+        if begin.elapsed() >= SLOW_INTENT {
+            return Ok(Err(too_late()));
+        }
+        Ok(Ok(Departure::until(
+            begin + latest_departure(self.x.config()),
+        )))
     }
 
     /// From a verdict to an outcome; what concerns the account or app is stopped first.
@@ -498,6 +505,33 @@ fn lasting() -> ExponentialBuilder {
         .without_max_times()
 }
 
+/// How long after the beginning of its intent a create call may still leave: recording it may take its time, and so may
+/// the connection. A process that stood still for longer sends nothing any more.
+fn latest_departure(x: &XConfig) -> Duration {
+    SLOW_INTENT + x.connect_within()
+}
+
+/// How long after the beginning of its intent a create call may still arrive at X, if ever: after it has left, the system
+/// delivers it in [`XConfig::delivered_within`] or not at all. The lease holds longer, by the margin of the intent, and
+/// nobody looks the post up or sends it again before the lease has ended.
+#[cfg(test)]
+fn latest_arrival(x: &XConfig) -> Duration {
+    latest_departure(x) + x.delivered_within()
+}
+
+/// Between the intent and the call went too much time; of the call nothing left.
+pub(crate) fn too_late() -> Settlement {
+    Settlement::Snoozed {
+        until: None,
+        why: plain_why(
+            "intent_slow",
+            "recording the intent took too long to send under the same lease",
+            "publish",
+            "nothing to do: crier tries it again; look at the database if it comes often",
+        ),
+    }
+}
+
 /// What became of an attempt that did not publish.
 fn told(end: AttemptEnd) -> &'static str {
     match end {
@@ -573,5 +607,19 @@ mod tests {
             most <= Some(&Duration::from_secs(2)),
             "soon after it is back: {most:?}"
         );
+    }
+
+    #[test]
+    fn a_call_has_arrived_before_its_lease_ends_or_never_will() {
+        let base = || "http://127.0.0.1:1".parse().unwrap();
+        let mut x = XConfig::new(base(), base());
+        for (connect_s, call_s) in [(10, 30), (10, 10), (60, 4), (1, 30), (0, 1), (100, 120)] {
+            x.connect_timeout = Duration::from_secs(connect_s);
+            x.timeout = Duration::from_secs(call_s);
+            let margin = x.timeout + SKEW_ALLOWANCE;
+            assert!(latest_arrival(&x) < margin, "{x:?}");
+            // The same when the answer is waited for to its end.
+            assert!(latest_departure(&x) < margin);
+        }
     }
 }

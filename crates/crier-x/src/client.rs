@@ -18,6 +18,7 @@ use url::Url;
 use crate::auth::{Bearer, Chance, SystemChance};
 use crate::clock::{Corrected, XClock, out_of_bounds};
 use crate::config::{ConfigError, XConfig};
+use crate::departure::Departure;
 use crate::reply::Received;
 use crate::{faults, headers};
 
@@ -72,7 +73,8 @@ impl XClient {
             .retry(retry::never())
             .referer(false)
             .no_proxy()
-            .connect_timeout(config.connect_timeout)
+            .connect_timeout(config.connect_within())
+            .tcp_user_timeout(config.delivered_within())
             .pool_idle_timeout(Duration::from_mins(1))
             .tcp_nodelay(true)
             .build()
@@ -111,6 +113,15 @@ impl XClient {
 
     /// Sends one request and reads its answer.
     pub(crate) async fn call(&self, call: Call<'_>) -> Result<Received, CallFault> {
+        self.call_until(call, None).await
+    }
+
+    /// The same, if it can leave in time.
+    pub(crate) async fn call_until(
+        &self,
+        call: Call<'_>,
+        departure: Option<&Departure>,
+    ) -> Result<Received, CallFault> {
         let Call {
             endpoint,
             path,
@@ -156,12 +167,24 @@ impl XClient {
             Payload::Form(form) => request.form(&form),
             Payload::Multipart(form) => request.multipart(form),
         };
+        let mut request = request
+            .build()
+            .map_err(|error| faults::from_transport(endpoint, error))?;
+        if let Some(departure) = departure
+            && let Some(body) = request.body_mut().take()
+        {
+            *request.body_mut() = Some(departure.guard(endpoint, body));
+        }
         failpoint::before(Deed::Call, endpoint.label());
-        let answer = match request.send().await {
+        let answer = match self.http.execute(request).await {
             Ok(response) => {
                 self.receive(endpoint, response, secrets, chance.signed_s())
                     .await
             }
+            Err(_) if departure.is_some_and(Departure::is_missed) => Err(faults::not_sent(
+                endpoint,
+                "it was held back, since it is too late for it to leave",
+            )),
             Err(error) => Err(faults::from_transport(endpoint, error)),
         };
         failpoint::after(Deed::Call, endpoint.label());

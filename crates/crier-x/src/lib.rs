@@ -17,6 +17,7 @@ mod client;
 mod clock;
 mod config;
 mod consent;
+mod departure;
 mod faults;
 mod fetch;
 mod handshake;
@@ -33,6 +34,7 @@ pub use auth::{AppCredentials, Auth, Chance, ConsumerCredentials, SystemChance};
 pub use client::XClient;
 pub use config::{ConfigError, MediaEncoding, XConfig};
 pub use consent::{ConsentRequest, Pkce};
+pub use departure::Departure;
 pub use fetch::{FetchOptions, Fetched, Fetcher};
 pub use handshake::{OUT_OF_BAND, RequestToken, UserTokens};
 pub use media::{

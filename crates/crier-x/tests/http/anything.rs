@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::server::{bearer, client};
+use crate::server::{bearer, client, in_time};
 
 /// Answers tried; each is read by every call.
 const ANSWERS: usize = 150;
@@ -133,7 +133,9 @@ pub(crate) async fn every_call(x: &XClient) -> Vec<CallFault> {
     let token = "refresh-token".to_owned().into();
     [
         x.me(&auth).await.err(),
-        x.create_post(&auth, &json!({"text": "hi"})).await.err(),
+        x.create_post(&auth, &json!({"text": "hi"}), &in_time())
+            .await
+            .err(),
         x.user_posts(&auth, "1", from, None).await.err(),
         x.delete_post(&auth, "1").await.err(),
         x.media_initialize(&auth, &media).await.err(),

@@ -11,11 +11,11 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::server::{Server, TOKEN, bearer, client, config, oauth1, raw};
+use crate::server::{Server, TOKEN, bearer, client, config, in_time, oauth1, raw};
 
 async fn create(client: &XClient) -> CallFault {
     let fault = client
-        .create_post(&bearer(), &json!({"text": "hi"}))
+        .create_post(&bearer(), &json!({"text": "hi"}), &in_time())
         .await
         .unwrap_err();
     assert!(
@@ -342,7 +342,7 @@ async fn a_request_lost_on_a_kept_connection_is_not_sent_again() {
     });
     let there = client(address, MediaEncoding::Multipart);
     there
-        .create_post(&bearer(), &json!({"text": "one"}))
+        .create_post(&bearer(), &json!({"text": "one"}), &in_time())
         .await
         .unwrap();
     no_answer(create(&there).await);

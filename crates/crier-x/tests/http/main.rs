@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod anything;
 #[cfg(test)]
+mod departure;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod handshake;

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** what passes here cannot stop a role from starting, but for what lies outside: files, the database, X.
 
+use crier_core::reconcile::LATEST_DEED;
 use serde_json::Value;
 
 use super::Config;
@@ -82,8 +83,20 @@ impl Config {
                     < self.scheduler.poll_ms.saturating_mul(3),
             "`scheduler.leader_ttl_s` must be at least three times `scheduler.poll_ms`",
         )?;
-        self.check_sizes()?;
-        self.x.config().map(|_| ())
+        let x = self.x.config()?;
+        let looked_s = self
+            .worker
+            .look_waits_s
+            .iter()
+            .fold(self.worker.first_look_s, |sum, wait| {
+                sum.saturating_add(*wait)
+            });
+        fault(
+            x.api_base.scheme() != "http"
+                && looked_s < u64::try_from(LATEST_DEED.num_seconds()).unwrap_or(u64::MAX),
+            "`worker.first_look_s` and `worker.look_waits_s` must be 120 s or more together, unless X is a simulator: so long after a call left its post may be made",
+        )?;
+        self.check_sizes()
     }
 
     /// Whether each number is one that can be reckoned with.

@@ -23,7 +23,7 @@ fn the_environment_goes_before_the_file() {
             ("CRIER__WORKER__CONCURRENCY", "7"),
             ("CRIER__LOG__FILTER", "true"),
             ("CRIER__LOG__JSON", "true"),
-            ("CRIER__WORKER__LOOK_WAITS_S", "[1, 2, 3, 4]"),
+            ("CRIER__WORKER__LOOK_WAITS_S", "[11, 22, 33, 44]"),
             ("CRIER__X__TOKEN_BASE_URL", ""),
             ("CRIER__X__MEDIA_UPLOAD", "one_shot"),
             ("CRIER__MEDIA__URL_PORTS", "[8443]"),
@@ -34,7 +34,7 @@ fn the_environment_goes_before_the_file() {
     )
     .unwrap();
     assert_eq!((config.worker.concurrency, config.worker.poll_ms), (7, 40));
-    assert_eq!(config.worker.look_waits_s, [1, 2, 3, 4]);
+    assert_eq!(config.worker.look_waits_s, [11, 22, 33, 44]);
     let options = config
         .worker
         .options(&config.media, &config.x, &config.prices);
@@ -78,6 +78,11 @@ fn what_is_wrong_is_named() {
         ("worker:\n  concurrency: ten", &[], "line 2"),
         ("worker: {lease_s: 20}", &[], "`worker.lease_s` must be"),
         ("worker: {look_waits_s: [1]}", &[], "worker.look_waits_s"),
+        (
+            "worker: {look_waits_s: [1, 2, 3, 4]}",
+            &[],
+            "120 s or more together",
+        ),
         ("- a", &[], "sections"),
         ("a: [", &[], "not YAML"),
         (

@@ -8,6 +8,7 @@
 mod answers;
 mod lifecycle;
 mod hostile;
+mod kill;
 mod login;
 mod media;
 mod memory;

@@ -28,15 +28,7 @@ pub(crate) struct Role {
 impl Role {
     /// SIGTERM; the process must end by itself, in time and well.
     pub(crate) async fn stop(mut self) {
-        let pid = self.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .await
-                .unwrap()
-                .success()
-        );
+        self.signal("TERM").await;
         let status = tokio::time::timeout(Duration::from_secs(20), self.child.wait())
             .await
             .expect("stops in time")
@@ -76,6 +68,28 @@ impl Role {
             .await
             .expect("ends in time")
             .unwrap()
+    }
+
+    /// A signal by its name, such as `CONT`.
+    pub(crate) async fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args(["-s", name, &self.id().to_string()])
+            .status()
+            .await
+            .unwrap();
+        assert!(sent.success());
+    }
+
+    /// Whether the process is no more.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Whether a SIGSTOP holds it.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 
     /// SIGKILL: nothing is said and nothing is finished.
