@@ -13,6 +13,7 @@ mod fencing;
 mod holds;
 mod lanes;
 mod logins;
+mod looks;
 mod people;
 mod posts;
 mod reconcile;

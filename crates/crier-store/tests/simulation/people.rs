@@ -1,6 +1,6 @@
 //! What people do: by plain SQL, and by the commands that act on accounts and unknown jobs. They may be refused, in words.
 
-use crier_store::StoreError;
+use crier_store::{Ruling, StoreError};
 use serde_json::json;
 
 use crate::db::{ACCOUNTS, login};
@@ -239,7 +239,14 @@ impl World<'_> {
             return Ok(());
         }
         let post = self.x.post_of(job).map(|live| live.id.clone());
-        match self.db.store.settle_by_operator(job, post.as_deref()).await {
+        let ruling = match post.as_deref() {
+            Some(post_id) => Ruling::Published {
+                post_id,
+                charge: None,
+            },
+            None => Ruling::Again,
+        };
+        match self.db.store.settle_by_operator(job, ruling).await {
             Ok(_) => {
                 self.done += 1;
                 if post.is_none() {

@@ -7,6 +7,7 @@
 
 mod answers;
 mod login;
+mod looks;
 mod media;
 mod memory;
 mod money;
