@@ -60,7 +60,7 @@ pub use logins::LoginApp;
 pub use pauses::Probe;
 pub use people::{AccountRow, Inserted, JOB_STATES, JobFilter, JobRow, MOST_WAITING, NewJob};
 pub use readings::{MOST_DUE_A_LANE, Readings, Totals, WindowReading};
-pub use reconcile::{Absent, Contest, Look, Rival};
+pub use reconcile::{Absent, Awaited, Contest, Look, Rival, Ruling, Standing};
 pub use recurring::{Expanded, Expansion, RecurringRow};
 pub use refresh::{Asked, Doubt, Refreshes, Refused};
 pub use rescue::{PutBack, Rotation};

@@ -18,8 +18,12 @@ use crate::suspects::{ALONE_FROM, CRASH_BOUND};
 use crate::{Store, StoreError};
 
 mod end;
+mod operator;
+mod standing;
 
 pub use end::Absent;
+pub use operator::Ruling;
+pub use standing::{Awaited, Standing};
 
 /// Calls older than this are not looked for: X remembers a post as long to refuse its duplicate (the-algorithm,
 /// `TweetServiceSettings.scala`).
@@ -36,6 +40,8 @@ pub struct Look {
     pub media_count: usize,
     /// Other fields as in the column, or why that cannot be read.
     pub options: Result<Value, Fault>,
+    /// It replies to another job's post.
+    pub in_thread: bool,
     /// X's id of the account.
     pub x_user_id: String,
     /// Scopes granted; empty if they are not known.
@@ -53,6 +59,10 @@ pub struct Look {
     pub looks: usize,
     /// X refused the last attempt as a duplicate.
     pub duplicate_seen: bool,
+    /// Looks in a row, until now, that failed with the code after it.
+    pub unread: u32,
+    /// Code of the last look's failure, if it failed.
+    pub fault_code: Option<String>,
     /// X's limit on reading is used up until then.
     pub reads_blocked_until: Option<DateTime<Utc>>,
     /// The database's time.
@@ -66,6 +76,8 @@ pub struct Rival {
     pub job: i64,
     /// Its text.
     pub text: String,
+    /// Whether it replies to another job's post.
+    pub in_thread: bool,
     /// Number of its media.
     pub media_count: i32,
     /// Its other fields, empty if they cannot be read.
@@ -91,6 +103,7 @@ struct Row {
     account: i64,
     token: i64,
     text: String,
+    in_thread: bool,
     media_count: i32,
     options: String,
     x_user_id: String,
@@ -101,6 +114,8 @@ struct Row {
     first_sent: Option<DateTime<Utc>>,
     looks: i16,
     duplicate_seen: bool,
+    unread: i16,
+    fault_code: Option<String>,
     reads_blocked_until: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 }
@@ -126,19 +141,22 @@ impl Store {
                       and not exists (select 1 from crier.leases k where k.worker = $1 and k.alone)))
                order by r.next_at limit $2 for update of r skip locked
             ), jobs as materialized (
-              select j.id, j.text, jsonb_array_length(j.media) as media_count, j.options::text, crier.readable(j.run_at) as run_at, j.created_at
+              select j.id, j.text, j.after is not null as in_thread, jsonb_array_length(j.media) as media_count,
+                     j.options::text, crier.readable(j.run_at) as run_at, j.created_at
                 from due d join crier.jobs_open j on j.id = d.job_id where j.state = 'unknown'
             ), gone as (
               delete from crier.reconciles where job_id in (select job_id from due except select id from jobs)
-            ), held as (
-              update crier.reconciles r set next_at = null where r.job_id in (select id from jobs) returning r.*
             ), leased as (
+              -- A lease that is left of an earlier search of the job keeps this one waiting: its holder may write yet.
               insert into crier.leases (kind, subject, account_id, worker, expires_at, alone)
-              select 'reconcile', job_id, account_id, $1, crier.now() + $3 * interval '1 microsecond', crashes >= $6 from held order by job_id
+              select 'reconcile', r.job_id, r.account_id, $1, crier.now() + $3 * interval '1 microsecond', r.crashes >= $6
+                from crier.reconciles r where r.job_id in (select id from jobs) order by r.job_id
               on conflict do nothing returning subject, token
+            ), held as (
+              update crier.reconciles r set next_at = null where r.job_id in (select subject from leased) returning r.*
             )
-            select h.job_id as job, h.account_id as account, l.token, j.text, j.media_count, j.options, a.x_user_id, a.scopes,
-                   j.run_at, j.created_at, h.since, sent.first_sent, h.looks, h.duplicate_seen,
+            select h.job_id as job, h.account_id as account, l.token, j.text, j.in_thread, j.media_count, j.options, a.x_user_id, a.scopes,
+                   j.run_at, j.created_at, h.since, sent.first_sent, h.looks, h.duplicate_seen, h.unread, h.fault ->> 'code' as fault_code,
                    (select max(w.resets_at) from crier.limit_windows w
                      where w.endpoint = $5 and w.remaining <= 0 and w.resets_at > crier.now()
                        and ((w.class = 'account' and w.owner_id = a.id) or (w.class = 'app' and w.owner_id = a.app_id))
@@ -171,7 +189,8 @@ impl Store {
               select job_id, attempt_id from crier.reconciles where account_id = $1
               union select subject, attempt_id from crier.leases where account_id = $1 and kind = 'publish' and phase = 'sending'
             )
-            select j.id as job, j.text, jsonb_array_length(j.media) as media_count, crier.readable(j.options) as options, sent.first_sent, sent.last_sent
+            select j.id as job, j.text, j.after is not null as in_thread, jsonb_array_length(j.media) as media_count,
+                   crier.readable(j.options) as options, sent.first_sent, sent.last_sent
               from others o join crier.jobs_open j on j.id = o.job_id
               cross join lateral (
                 select min(coalesce(t.sent_at, t.started_at)) filter (where t.code is distinct from 'duplicate') as first_sent,
@@ -182,11 +201,11 @@ impl Store {
                    and (t.id = o.attempt_id or t.started_at > crier.now() - $3 * interval '1 microsecond')) sent
              where o.job_id <> $2 and sent.first_sent is not null",
         )
-        .bind(lease.account)
-        .bind(lease.subject)
-        .bind(micros(MEMORY))
-        .fetch_all(&self.pool)
-        .await?;
+            .bind(lease.account)
+            .bind(lease.subject)
+            .bind(micros(MEMORY))
+            .fetch_all(&self.pool)
+            .await?;
         let taken = self.adopted(post_ids).await?;
         Ok(Contest { rivals, taken })
     }
@@ -284,6 +303,7 @@ fn look(row: Row) -> Look {
             token: row.token,
         },
         text: row.text,
+        in_thread: row.in_thread,
         media_count: usize::try_from(row.media_count).unwrap_or(0),
         options: crate::column::options(&row.options),
         x_user_id: row.x_user_id,
@@ -294,6 +314,8 @@ fn look(row: Row) -> Look {
         first_doubtful: row.first_sent,
         looks: usize::try_from(row.looks).unwrap_or(0),
         duplicate_seen: row.duplicate_seen,
+        unread: u32::try_from(row.unread).unwrap_or(0),
+        fault_code: row.fault_code,
         reads_blocked_until: row.reads_blocked_until,
         now: row.now,
     }

@@ -200,7 +200,7 @@ async fn a_search_that_kills_its_workers_is_left_to_a_person() {
         row,
         serde_json::json!({"state": "unknown", "code": "quarantined", "told": true})
     );
-    db.store.settle_by_operator(1, None).await.unwrap();
+    db.store.settle_by_operator(1, Ruling::Again).await.unwrap();
     assert_eq!(db.claim(Uuid::new_v4()).await.len(), 1);
     assert_eq!(crashes(&db, 1).await, 0);
     db.drop().await;

@@ -17,6 +17,7 @@ mod hostile;
 mod lanes;
 mod lifecycle;
 mod logins;
+mod looks;
 mod people;
 mod posts;
 mod reconcile;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use crier_core::limit::{LimitClass, Window, WindowLength};
-use crier_store::{Absent, Claimed, Lease, Look, Settlement, StoreError, Why};
+use crier_store::{Absent, Claimed, Lease, Look, Ruling, Settlement, StoreError, Why};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -65,6 +65,13 @@ async fn count(db: &Db, table: &str) -> i64 {
         .await["n"]
         .as_i64()
         .unwrap()
+}
+
+fn on_x(post_id: &str) -> Ruling<'_> {
+    Ruling::Published {
+        post_id,
+        charge: None,
+    }
 }
 
 fn is_lost<T>(result: &Result<T, StoreError>) -> bool {
@@ -375,11 +382,11 @@ async fn what_is_left_to_a_person_says_so_and_is_ended_by_one() {
 
     let store = &db.store;
     assert_eq!(
-        store.settle_by_operator(1, Some("11")).await.unwrap(),
+        store.settle_by_operator(1, on_x("11")).await.unwrap(),
         "published"
     );
     assert_eq!(
-        store.settle_by_operator(3, None).await.unwrap(),
+        store.settle_by_operator(3, Ruling::Again).await.unwrap(),
         "scheduled"
     );
     assert_eq!(
@@ -389,21 +396,21 @@ async fn what_is_left_to_a_person_says_so_and_is_ended_by_one() {
     );
     let words = |result: Result<&str, StoreError>| result.unwrap_err().to_string();
     assert_eq!(
-        words(store.settle_by_operator(2, Some("11")).await),
+        words(store.settle_by_operator(2, on_x("11")).await),
         "the post `11` belongs to another job already"
     );
     assert_eq!(
-        words(store.settle_by_operator(1, None).await),
+        words(store.settle_by_operator(1, Ruling::Again).await),
         "job 1 is published, not unknown: there is nothing to settle"
     );
     assert_eq!(
-        words(store.settle_by_operator(9, None).await),
+        words(store.settle_by_operator(9, Ruling::Again).await),
         "there is no job 9"
     );
     assert!(
         words(
             store
-                .settle_by_operator(2, Some("https://x.com/a/status/1"))
+                .settle_by_operator(2, on_x("https://x.com/a/status/1"))
                 .await
         )
         .contains("no id of a post")
@@ -428,7 +435,7 @@ async fn a_person_ends_a_search_that_runs() {
     let look = looks(&db).await.remove(0);
     db.sql("update crier.jobs set max_attempts = 1").await;
     assert_eq!(
-        db.store.settle_by_operator(1, None).await.unwrap(),
+        db.store.settle_by_operator(1, Ruling::Again).await.unwrap(),
         "scheduled"
     );
     assert!(is_lost(

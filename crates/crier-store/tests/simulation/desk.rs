@@ -97,7 +97,14 @@ impl World<'_> {
             return Ok(());
         }
         let post = self.x.post_of(job).map(|live| live.id.clone());
-        match self.db.store.settle_by_operator(job, post.as_deref()).await {
+        let ruling = match post.as_deref() {
+            Some(post_id) => Ruling::Published {
+                post_id,
+                charge: None,
+            },
+            None => Ruling::Again,
+        };
+        match self.db.store.settle_by_operator(job, ruling).await {
             Ok(_) => {
                 self.done += 1;
                 if post.is_none() {

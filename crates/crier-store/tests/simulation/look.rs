@@ -149,14 +149,17 @@ impl World<'_> {
             job: look.lease.subject,
             text: &look.text,
             attachments: look.media_count,
+            is_reply: look.in_thread,
             first: look.first_doubtful.unwrap_or(look.created_at),
             last: look.since,
             is_doubtful: look.first_doubtful.is_some(),
+            ahead: TimeDelta::zero(),
         };
         let rivals: Vec<Sent<'_>> = contest.rivals.iter().map(rival).collect();
         let seen: Vec<Seen<'_>> = posts.iter().map(|(id, text)| Seen { id, text }).collect();
         let taken: BTreeSet<String> = contest.taken.iter().cloned().collect();
         let options = look.options.clone().map_err(|fault| fault.to_string())?;
+        let shown = self.now - WAITS.iter().sum::<Duration>();
         let search = Search {
             looks: look.looks + 1,
             waits: &WAITS,
@@ -165,7 +168,10 @@ impl World<'_> {
             is_complete: true,
             is_listed: is_listed(&options),
         };
-        Ok(next(pick_post(&ours, &rivals, &seen, &taken), &search))
+        Ok(next(
+            pick_post(&ours, &rivals, &seen, &taken, shown),
+            &search,
+        ))
     }
 
     async fn conclude(&mut self, hand: &LookHand, next: &Next) -> Result<(), Broken> {
@@ -242,10 +248,12 @@ fn rival(rival: &Rival) -> Sent<'_> {
     Sent {
         job: rival.job,
         text: &rival.text,
+        is_reply: rival.in_thread,
         attachments: usize::try_from(rival.media_count).unwrap_or(0),
         first: rival.first_sent,
         last: rival.last_sent,
         is_doubtful: true,
+        ahead: TimeDelta::zero(),
     }
 }
 

@@ -10,6 +10,7 @@ mod lifecycle;
 mod hostile;
 mod kill;
 mod login;
+mod looks;
 mod media;
 mod memory;
 mod money;
