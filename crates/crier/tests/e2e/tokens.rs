@@ -80,6 +80,7 @@ fn settings(rescue: &str) -> Vec<(&str, &str)> {
         ("CRIER__SECRETS__RESCUE_DIR", rescue),
         ("CRIER__WORKER__POLL_MS", "50"),
         ("CRIER__WORKER__STOP_GRACE_S", "2"),
+        ("CRIER__X__CONNECT_TIMEOUT_S", "4"),
         ("CRIER__X__TIMEOUT_S", "5"),
     ]
 }
