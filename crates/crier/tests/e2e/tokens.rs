@@ -219,6 +219,10 @@ async fn a_stop_with_new_tokens_in_hand_says_so_and_the_next_start_keeps_them() 
     let bytes = std::fs::read(&file).unwrap();
     stage.sql(UNBLOCK).await;
     let crier = start(&stage, folder.path());
+    // The job's lease of the process that was stopped has to run out.
+    stage
+        .sql("update crier.clock set shift = shift + interval '3 minutes'")
+        .await;
     stage.until(ALL_PUBLISHED, SOON).await;
     assert_eq!(account(&stage).await["version"], 2);
     assert_eq!(
