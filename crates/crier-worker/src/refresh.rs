@@ -109,7 +109,14 @@ impl Worker {
         refresh_token: SecretString,
         gate: Gate,
     ) -> Result<OpenedTokens, NoToken> {
-        let deployment = self.store.deployment().await.map_err(NoToken::Store)?;
+        // Before X is asked: between its answer and the file nothing may fail.
+        let deployment = match self.store.deployment().await {
+            Ok(deployment) => deployment,
+            Err(error) => {
+                self.give_back_refresh(lease).await;
+                return Err(NoToken::Store(error));
+            }
+        };
         let margin = self.x.config().timeout + SKEW_ALLOWANCE;
         let asked = self
             .store
@@ -121,15 +128,20 @@ impl Worker {
                 gate.forced,
             )
             .await;
-        match asked.map_err(NoToken::Store)? {
-            Asked::Go => {}
-            Asked::NotBefore(opens) => {
+        match asked {
+            Ok(Asked::Go) => {}
+            Ok(Asked::NotBefore(opens)) => {
                 self.give_back_refresh(lease).await;
                 return Err(put_off(&old, opens));
             }
-            Asked::Changed => {
+            Ok(Asked::Changed) => {
                 self.give_back_refresh(lease).await;
                 return Err(NoToken::Busy);
+            }
+            // Nothing was sent: a row that somebody holds must not keep others waiting for the end of a lease.
+            Err(error) => {
+                self.give_back_refresh(lease).await;
+                return Err(NoToken::Store(error));
             }
         }
         let app = AppCredentials {
@@ -304,7 +316,7 @@ impl Worker {
         match self.store.refresh_proved(account).await {
             Ok(false) => {}
             Ok(true) => {
-                tracing::info!(account, "its new tokens came after all: an account goes on")
+                tracing::info!(account, "its new tokens came after all: an account goes on");
             }
             Err(error) => tracing::warn!(
                 account,

@@ -228,20 +228,20 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
 
 /// X has given new tokens, and the database did not take them in time.
 fn left_in_hand(held: &[Held]) -> anyhow::Error {
-    let (filed, lost): (Vec<&Held>, Vec<&Held>) = held.iter().partition(|one| one.file.is_some());
+    let (kept, lost): (Vec<&Held>, Vec<&Held>) = held.iter().partition(|one| one.file.is_some());
     let names = |held: &[&Held]| {
         let names: Vec<String> = held.iter().map(|one| format!("@{}", one.handle)).collect();
         names.join(", ")
     };
     let mut hints = Vec::new();
-    if !filed.is_empty() {
-        let files: Vec<String> = filed
+    if !kept.is_empty() {
+        let files: Vec<String> = kept
             .iter()
             .filter_map(|one| Some(format!("`{}`", one.file.as_ref()?.display())))
             .collect();
         hints.push(format!(
             "those of {} lie sealed in {}: start crier again on this machine with the same `secrets`, and it brings them in; keep the file until then",
-            names(&filed),
+            names(&kept),
             files.join(", ")
         ));
     }

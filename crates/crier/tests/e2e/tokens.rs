@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use self::line::Line;
 use crate::support::{Role, Stage};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 const TOKEN: &str = "POST /2/oauth2/token";
 const ALL_PUBLISHED: &str = "select bool_and(state = 'published') as done from crier.jobs";
 /// Nothing is kept of new tokens: the disk of the database is full, say.
@@ -80,6 +80,7 @@ fn settings(rescue: &str) -> Vec<(&str, &str)> {
         ("CRIER__SECRETS__RESCUE_DIR", rescue),
         ("CRIER__WORKER__POLL_MS", "50"),
         ("CRIER__WORKER__STOP_GRACE_S", "2"),
+        ("CRIER__X__CONNECT_TIMEOUT_S", "4"),
         ("CRIER__X__TIMEOUT_S", "5"),
     ]
 }
@@ -189,11 +190,7 @@ async fn new_tokens_are_held_while_the_database_is_away_and_kept_before_anything
         (&json!(2), &json!("active"))
     );
     assert_eq!(calls(&stage).await, (1, 1));
-    assert_eq!(
-        folder.files(),
-        [PathBuf::new(); 0],
-        "what is kept needs no file"
-    );
+    assert!(folder.files().is_empty(), "what is kept needs no file");
     crier.stop().await;
     stage.done().await;
 }
@@ -218,6 +215,10 @@ async fn a_stop_with_new_tokens_in_hand_says_so_and_the_next_start_keeps_them() 
     let bytes = std::fs::read(&file).unwrap();
     stage.sql(UNBLOCK).await;
     let crier = start(&stage, folder.path());
+    // The job's lease of the process that was stopped has to run out.
+    stage
+        .sql("update crier.clock set shift = shift + interval '3 minutes'")
+        .await;
     stage.until(ALL_PUBLISHED, SOON).await;
     assert_eq!(account(&stage).await["version"], 2);
     assert_eq!(
@@ -227,7 +228,7 @@ async fn a_stop_with_new_tokens_in_hand_says_so_and_the_next_start_keeps_them() 
     );
     is_sealed(&stage, &bytes).await;
     is_sealed(&stage, err.as_bytes()).await;
-    assert_eq!(folder.files(), [PathBuf::new(); 0]);
+    assert!(folder.files().is_empty());
     crier.stop().await;
     stage.done().await;
 }
@@ -288,7 +289,7 @@ async fn a_process_killed_between_x_s_answer_and_the_commit_loses_nothing_that_i
         .await;
     stage.until(ALL_PUBLISHED, SOON).await;
     assert_eq!(calls(&stage).await, (2, 1));
-    assert_eq!(folder.files(), [PathBuf::new(); 0]);
+    assert!(folder.files().is_empty());
     other.stop().await;
     again.stop().await;
     stage.done().await;

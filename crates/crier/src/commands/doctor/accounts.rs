@@ -152,7 +152,7 @@ fn account(row: &AccountRow, renewable: &Result<bool, String>, report: &mut Repo
         report.add(
             &what,
             Mark::Wrong,
-            error.clone(),
+            format!("its token does not open: {error}"),
             &format!(
                 "configure the key that sealed it, or `crier auth login --account {}`",
                 row.account
