@@ -189,7 +189,9 @@ impl Store {
         end_lease(&mut tx, lease).await?;
         let unread: Option<i16> = sqlx::query_scalar(
             "-- look_failed
-            update crier.reconciles set next_at = crier.now() + $2 * interval '1 microsecond', fault = $3::jsonb,
+            update crier.reconciles r set fault = $3::jsonb, next_at = crier.now() + case
+                     when exists (select 1 from crier.accounts a where a.id = r.account_id and a.status = 'needs_login')
+                     then interval '0' else $2 * interval '1 microsecond' end,
                    unread = case when fault ->> 'code' is not distinct from $3::jsonb ->> 'code' then least(unread, 9999) + 1 else 1 end
              where job_id = $1 and next_at is null returning unread",
         )

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crier_store::{Absent, Claimed, Expired, Leadership, Risky, Settlement, StoreError};
+use crier_store::{Absent, Claimed, Expired, Leadership, Risky, Ruling, Settlement, StoreError};
 use uuid::Uuid;
 
 use crate::db::{Db, TTL};

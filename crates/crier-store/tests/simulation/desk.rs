@@ -1,7 +1,7 @@
 //! What people do by commands: pauses, budgets, logins, unknown jobs, posts to be deleted; and what X says to probes.
 
 use chrono::TimeDelta;
-use crier_store::{Deletion, StoreError};
+use crier_store::{Deletion, Ruling, StoreError};
 use serde_json::json;
 use uuid::Uuid;
 
