@@ -17,3 +17,4 @@ pub mod text;
 pub mod tier;
 pub mod v1;
 pub mod verdict;
+pub mod webhook;

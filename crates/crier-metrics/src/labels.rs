@@ -159,6 +159,16 @@ labels! {
         Failed = "failed",
     }
 
+    /// How one try of a webhook ended.
+    pub HookEnd {
+        /// The receiver took it.
+        Delivered = "delivered",
+        /// It did not, and is told again later.
+        Failed = "failed",
+        /// It did not, and was given up.
+        Dead = "dead",
+    }
+
     /// What became of one slot of a recurring post.
     pub SlotEnd {
         /// A job was inserted.

@@ -19,7 +19,7 @@ mod table;
 pub use gather::{BoxFuture, Gather, Missing, Ready, SourceError};
 pub use health::{Health, Heartbeat, Stalled};
 pub use labels::{
-    AccountStatus, AppStatus, AttemptEnd, CheckEnd, JobEnd, Label, LeasePhase, OpenState,
+    AccountStatus, AppStatus, AttemptEnd, CheckEnd, HookEnd, JobEnd, Label, LeasePhase, OpenState,
     RefreshEnd, SlotEnd, UnknownEnd, UploadEnd,
 };
 pub use metrics::{Busy, Metrics};

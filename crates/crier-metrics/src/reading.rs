@@ -89,6 +89,10 @@ pub struct Reading {
     pub costs_micro_usd: Counts<Priced>,
     /// Inserted rows that are not in a lane yet.
     pub signals_backlog: u64,
+    /// Webhooks that are still to be delivered.
+    pub webhooks_waiting: u64,
+    /// Webhooks that were given up.
+    pub webhooks_dead: u64,
     /// Seconds until the first token of an active account expires, negative once it has; none without accounts.
     pub token_expiry_seconds: Option<f64>,
     /// Windows that are still open; of several accounts' windows of one kind the tightest is shown.

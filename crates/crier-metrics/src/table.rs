@@ -16,7 +16,7 @@ use prometheus::{
 };
 
 use crate::labels::{
-    AccountStatus, AppStatus, CheckEnd, JobEnd, Label, LeasePhase, OpenState, PoolState,
+    AccountStatus, AppStatus, CheckEnd, HookEnd, JobEnd, Label, LeasePhase, OpenState, PoolState,
     RefreshEnd, SlotEnd, UnknownEnd, UploadEnd,
 };
 
@@ -251,6 +251,13 @@ table! {
     scheduler_step_duration_seconds: HistogramVec = Process ["step"] STEP;
     /// Slots of recurring posts, by what became of them.
     recurring_slots_total: By<IntCounter, SlotEnd> = Process ["result"];
+
+    /// Tries to deliver webhooks, by how they ended.
+    webhook_tries_total: By<IntCounter, HookEnd> = Process ["result"];
+    /// Webhooks that are still to be delivered.
+    webhooks_waiting: IntGauge = Database [];
+    /// Webhooks that were given up and are still kept.
+    webhooks_dead: IntGauge = Database [];
 
     /// Posts and uploads that this worker has in hand.
     worker_inflight: IntGauge = Process [];

@@ -38,6 +38,7 @@ mod staging;
 mod sweeps;
 mod unpublish;
 mod wake;
+mod webhooks;
 mod workers;
 
 use std::time::Duration;
@@ -72,6 +73,7 @@ pub use settle::{Settlement, Why};
 pub use staging::{Lent, NewSession, PutOff, StageExpired, Upload};
 pub use sweeps::{HeldCursor, HeldSweep};
 pub use unpublish::{Deletion, JobPost};
+pub use webhooks::{Delivery, DeliveryRow, NewWebhook, OpenedWebhook, WebhookRow};
 pub use wake::{SCHEDULER_CHANNEL, WORKER_CHANNEL, WakeUps};
 pub use workers::Present;
 

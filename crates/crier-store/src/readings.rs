@@ -72,6 +72,10 @@ pub struct Readings {
     pub costs: Vec<AppCost>,
     /// Inserted rows that no scheduler has looked at yet.
     pub signals: i64,
+    /// Webhooks that are still to be delivered; at most as many are counted as of signals.
+    pub webhooks_waiting: i64,
+    /// Webhooks that were given up.
+    pub webhooks_dead: i64,
     /// Seconds until the first token of an active account expires.
     pub token_expiry_s: Option<f64>,
     /// Open limit windows.
@@ -84,6 +88,8 @@ struct Sizes {
     due: i64,
     oldest_due_s: Option<f64>,
     signals: i64,
+    webhooks_waiting: i64,
+    webhooks_dead: i64,
     token_expiry_s: Option<f64>,
 }
 
@@ -162,6 +168,8 @@ impl Store {
             select clock_timestamp() as server_time, count(*) as due,
                    extract(epoch from crier.now() - min(run_at))::float8 as oldest_due_s,
                    (select count(*) from (select 1 from crier.lane_signals limit $2) s) as signals,
+                   (select count(*) from (select 1 from crier.webhook_deliveries where next_at is not null limit $2) s) as webhooks_waiting,
+                   (select count(*) from (select 1 from crier.webhook_deliveries where state = 'dead' limit $2) s) as webhooks_dead,
                    (select extract(epoch from min(c.access_expires_at) - crier.now())::float8 from crier.credentials c
                       join crier.accounts a on a.id = c.account_id where c.kind = 'oauth2' and a.status = 'active') as token_expiry_s
               from due",
@@ -206,6 +214,8 @@ impl Store {
             apps,
             costs: self.costs_by_kind().await?,
             signals: sizes.signals,
+            webhooks_waiting: sizes.webhooks_waiting,
+            webhooks_dead: sizes.webhooks_dead,
             token_expiry_s: sizes.token_expiry_s,
             windows,
         })

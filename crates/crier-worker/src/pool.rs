@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crier_core::media::UrlRules;
 use crier_core::price::Prices;
 use crier_metrics::{Heartbeat, Metrics};
 use crier_store::{Store, WORKER_CHANNEL, WakeUps};
@@ -57,6 +58,10 @@ pub struct WorkerOptions {
     pub lead: Duration,
     /// What X charges.
     pub prices: Prices,
+    /// Which addresses webhooks may have.
+    pub webhook_rules: UrlRules,
+    /// Longest time for one try of a webhook.
+    pub webhook_timeout: Duration,
 }
 
 impl Default for WorkerOptions {
@@ -78,6 +83,8 @@ impl Default for WorkerOptions {
             processing: Duration::from_mins(15),
             lead: Duration::from_mins(30),
             prices: Prices::default(),
+            webhook_rules: UrlRules::default(),
+            webhook_timeout: Duration::from_secs(15),
         }
     }
 }
@@ -123,6 +130,7 @@ impl Worker {
         running.spawn(self.clone().reconcile(stop.clone()));
         running.spawn(self.clone().stage(stop.clone()));
         running.spawn(self.clone().probe(stop.clone()));
+        running.spawn(self.clone().webhooks(stop.clone()));
         let mut overdue = 0;
         while !stop.is_cancelled() {
             heartbeat.beat();

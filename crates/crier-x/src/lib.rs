@@ -20,6 +20,7 @@ mod faults;
 mod fetch;
 mod handshake;
 mod headers;
+mod hook;
 mod media;
 mod oauth1;
 mod posts;
@@ -34,6 +35,7 @@ pub use config::{ConfigError, MediaEncoding, XConfig};
 pub use consent::{ConsentRequest, Pkce};
 pub use fetch::{FetchOptions, Fetched, Fetcher};
 pub use handshake::{OUT_OF_BAND, RequestToken, UserTokens};
+pub use hook::{Hook, HookClient, SECRET_PREFIX};
 pub use media::{
     MediaState, NewMedia, NewSubtitles, Processing, ProcessingError, ProcessingState,
     UploadSession, WholeMedia,

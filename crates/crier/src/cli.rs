@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{accounts, auth, config, demo, doctor, jobs, keys, migrate, post, run, sim};
+use crate::commands::{accounts, auth, config, demo, doctor, jobs, keys, migrate, post, run, sim, webhooks};
 
 const AFTER: &str = "\
 Exit codes: 0 done, 1 your input or a refusal, 2 the command line, 3 unexpected.
@@ -64,6 +64,9 @@ pub(crate) enum Command {
     /// Keys that seal tokens.
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Whom to tell what became of jobs.
+    #[command(subcommand)]
+    Webhooks(webhooks::Webhooks),
     /// The configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),

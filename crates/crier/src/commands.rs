@@ -15,6 +15,7 @@ pub(crate) mod run;
 pub(crate) mod sim;
 mod standing;
 mod watch;
+pub(crate) mod webhooks;
 
 use crate::cli::Command;
 use crate::config::Config;
@@ -44,6 +45,7 @@ pub(crate) async fn run(command: Command, context: Context) -> anyhow::Result<()
         Command::Accounts(command) => command.run(context).await,
         Command::Auth(command) => command.run(context).await,
         Command::Keys(command) => command.run(context).await,
+        Command::Webhooks(command) => command.run(context).await,
         Command::Config(command) => command.run(&context),
         Command::Sim(options) => options.run(context).await,
     }

@@ -105,6 +105,8 @@ fn reading(from: &Readings) -> Reading {
             })
             .collect(),
         signals_backlog: natural(from.signals),
+        webhooks_waiting: natural(from.webhooks_waiting),
+        webhooks_dead: natural(from.webhooks_dead),
         token_expiry_seconds: from.token_expiry_s,
         limits: from.windows.iter().filter_map(limit).collect(),
     }

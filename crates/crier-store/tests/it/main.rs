@@ -23,3 +23,4 @@ mod rows;
 mod secrets;
 mod staging;
 mod upkeep;
+mod webhooks;

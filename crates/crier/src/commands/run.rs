@@ -123,7 +123,7 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
             store: store.clone(),
             metrics: metrics.clone(),
             id: Uuid::new_v4(),
-            options: config.scheduler.options(&config.media),
+            options: config.scheduler.options(&config.media, &config.webhooks),
         };
         tasks.spawn(named(
             "presence",
@@ -145,7 +145,7 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
             id: Uuid::new_v4(),
             options: config
                 .worker
-                .options(&config.media, &config.x, &config.prices),
+                .options(&config.media, &config.x, &config.prices, &config.webhooks),
             chance: rand::random::<f64>,
             v1: V1Cache::default(),
             rescue: rescue.clone(),

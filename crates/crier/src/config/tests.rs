@@ -37,7 +37,7 @@ fn the_environment_goes_before_the_file() {
     assert_eq!(config.worker.look_waits_s, [1, 2, 3, 4]);
     let options = config
         .worker
-        .options(&config.media, &config.x, &config.prices);
+        .options(&config.media, &config.x, &config.prices, &config.webhooks);
     assert!(options.one_shot && options.urls.rules.allow_private);
     assert_eq!(options.urls.rules.ports, [8443]);
     assert_eq!(options.spool_dir, Path::new("/var/tmp/crier"));

@@ -18,6 +18,7 @@ mod support;
 mod unknown;
 mod unpublish;
 mod v1;
+mod webhooks;
 
 use std::time::Duration;
 
