@@ -2,7 +2,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint fmt docs ci
+.PHONY: help demo test bench chaos lint fmt docs ci
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -19,6 +19,10 @@ test: ## run all tests against a private PostgreSQL; installs what is missing (A
 bench: ## measure, with an optimised build; prints figures for docs/PERFORMANCE.md
 	@scripts/need
 	scripts/with-postgres cargo bench --locked -p crier --bench upload_memory
+
+chaos: ## break everything for 180 s, then judge that nothing is lost or twice (SECONDS=600 for longer, SEED=7 for the same plan)
+	@scripts/need
+	cargo test --locked -p crier --bench chaos -- $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lint: ## check with clippy; a warning is an error
 	cargo clippy --workspace --all-targets --locked -- -D warnings

@@ -18,7 +18,7 @@ comment on column crier.workers.key_id is 'Name of the key that this process sea
 
 -- Tells one database from another, for files that are kept outside of it.
 create table crier.deployment (
-  only boolean primary key default true check (only),
+  single boolean primary key default true check (single),
   id uuid not null default gen_random_uuid()
 );
 insert into crier.deployment default values;

@@ -3,6 +3,7 @@
 //! **Invariant:** nothing here can fail for a reason outside its arguments, so every rule is a property test away.
 
 pub mod answer;
+pub mod failpoint;
 pub mod fault;
 pub mod limit;
 pub mod lint;

@@ -16,6 +16,7 @@ mod reading;
 mod redact;
 mod table;
 
+pub use escape::{still, still_json};
 pub use gather::{BoxFuture, Gather, Missing, Ready, SourceError};
 pub use health::{Health, Heartbeat, Stalled};
 pub use labels::{

@@ -95,6 +95,8 @@ pub struct Reading {
     pub webhooks_dead: u64,
     /// Seconds until the first token of an active account expires, negative once it has; none without accounts.
     pub token_expiry_seconds: Option<f64>,
+    /// Age of the oldest transaction that is open in the database.
+    pub db_oldest_transaction: Duration,
     /// Windows that are still open; of several accounts' windows of one kind the tightest is shown.
     pub limits: Vec<LimitReading>,
 }

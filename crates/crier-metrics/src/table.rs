@@ -268,6 +268,9 @@ table! {
     db_clock_skew_seconds: Gauge = Process [];
     /// Connections of this process's pool, by what they are doing.
     db_pool_connections: By<IntGauge, PoolState> = Process ["state"];
+    /// Age of the oldest transaction that is open in the database, as far as crier's user may see: one of hours keeps dead
+    /// rows from being cleaned up, and its locks hold jobs back.
+    db_oldest_transaction_age_seconds: Gauge = Database [];
     /// Failed calls to the database, by operation.
     db_errors_total: IntCounterVec = Process ["operation"];
     /// Age of the last good reading behind every metric that is read from the database.

@@ -167,6 +167,16 @@ impl Keeper {
     /// Each part for itself: one that fails does not keep the others from being done.
     async fn retention(&self) {
         self.partitions().await;
+        match self.store.clock_is_steady().await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!(
+                    "the database's clock leapt, or nobody kept house for days: nothing old is removed before tomorrow"
+                );
+                return;
+            }
+            Err(error) => return self.complain("clock", &error),
+        }
         if let Some(days) = self.plan.history_days {
             for pause in PAUSES {
                 match self.store.drop_history(days).await {

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use crate::gate::Conn;
 use crate::lease::open_lanes;
 use crate::refresh::{Doubt, Refreshes};
 use crate::{KeyError, SealKey, Store, StoreError};
@@ -344,7 +345,7 @@ struct TokenRow {
 }
 
 /// Forgets the OAuth 2.0 grant of an account that waits for a login; true if it has one that is kept.
-async fn end_dead_grant(tx: &mut sqlx::PgConnection, x_user_id: &str) -> Result<bool, StoreError> {
+async fn end_dead_grant(tx: &mut Conn, x_user_id: &str) -> Result<bool, StoreError> {
     sqlx::query(
         "-- import_account: a grant that X has ended
         delete from crier.credentials c using crier.accounts a
@@ -364,7 +365,7 @@ async fn end_dead_grant(tx: &mut sqlx::PgConnection, x_user_id: &str) -> Result<
 }
 
 pub(crate) async fn save_credentials(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     account: i64,
     kind: &str,
     sealed: &[u8],

@@ -102,11 +102,10 @@ impl StoreError {
 
     /// What the database itself said, if it did: message, then hint.
     pub fn database_words(&self) -> Option<(String, Option<String>)> {
-        let (Self::Database(sqlx::Error::Database(error))
-        | Self::Connect(sqlx::Error::Database(error))) = self
-        else {
+        let (Self::Database(_) | Self::Connect(_)) = self else {
             return None;
         };
+        let error = self.by_database()?;
         let hint = error
             .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
             .and_then(|e| e.hint())
@@ -116,11 +115,71 @@ impl StoreError {
 
     /// The database's own code of what it refused (`SQLSTATE`), if it was the database.
     pub fn sqlstate(&self) -> Option<String> {
-        let (Self::Database(sqlx::Error::Database(error))
-        | Self::Connect(sqlx::Error::Database(error))) = self
-        else {
+        let code = self.by_database()?.code()?;
+        Some(code.into_owned())
+    }
+
+    fn by_database(&self) -> Option<&(dyn sqlx::error::DatabaseError + 'static)> {
+        let error = match self {
+            Self::Database(error)
+            | Self::Connect(error)
+            | Self::Migrate(
+                sqlx::migrate::MigrateError::Execute(error)
+                | sqlx::migrate::MigrateError::ExecuteMigration(error, _),
+            ) => error,
+            _ => return None,
+        };
+        error.as_database_error()
+    }
+
+    /// Whether the database failed, and not what was asked of it: the same may succeed a moment later.
+    pub const fn is_outage(&self) -> bool {
+        matches!(self, Self::Database(_) | Self::Connect(_))
+    }
+
+    /// Whether somebody else's lock was in the way.
+    pub(crate) fn is_in_the_way(&self) -> bool {
+        matches!(self.sqlstate().as_deref(), Some("55P03" | "40P01"))
+    }
+
+    /// What an operator may do about a database that fails.
+    pub fn advice(&self) -> Option<&'static str> {
+        if let Some(state) = self.sqlstate() {
+            return of_state(&state);
+        }
+        let (Self::Database(error) | Self::Connect(error)) = self else {
             return None;
         };
-        error.code().map(std::borrow::Cow::into_owned)
+        match error {
+            sqlx::Error::PoolTimedOut => Some(
+                "all connections of this process are in use: raise database.max_connections, and look what makes statements slow",
+            ),
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) => Some(
+                "is the server running, and are host, port, user, password and database of DATABASE_URL right?",
+            ),
+            _ => None,
+        }
     }
+}
+
+/// By the code (PostgreSQL, appendix A).
+fn of_state(state: &str) -> Option<&'static str> {
+    Some(match state {
+        "25006" => {
+            "the database takes no writes: is it a standby, or is default_transaction_read_only on? Name the primary in DATABASE_URL"
+        }
+        "53100" => "the database's disk is full: make room, and crier goes on by itself",
+        "53200" => "the database is out of memory: crier goes on by itself once it has some",
+        "53300" => {
+            "the server has no connection left: raise its max_connections, or lower database.max_connections of the processes"
+        }
+        "55P03" => "somebody holds a lock for long: `crier doctor` shows who",
+        "57014" => {
+            "a statement took too long: is the database overloaded, or does somebody hold a lock? `crier doctor` shows who"
+        }
+        "57P01" | "57P02" | "57P03" => "the server stops or starts: crier goes on by itself",
+        "58030" => "the database cannot read or write its files: look at its log and its disk",
+        "08P01" => "is there a pooler in between? Set database.pooler to transaction",
+        _ => return None,
+    })
 }

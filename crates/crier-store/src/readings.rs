@@ -78,6 +78,8 @@ pub struct Readings {
     pub webhooks_dead: i64,
     /// Seconds until the first token of an active account expires.
     pub token_expiry_s: Option<f64>,
+    /// Seconds since the oldest transaction began that is open in this database, as far as this user may see.
+    pub oldest_transaction_s: f64,
     /// Open limit windows.
     pub windows: Vec<WindowReading>,
 }
@@ -91,6 +93,7 @@ struct Sizes {
     webhooks_waiting: i64,
     webhooks_dead: i64,
     token_expiry_s: Option<f64>,
+    oldest_transaction_s: f64,
 }
 
 impl Store {
@@ -141,7 +144,10 @@ impl Store {
 
     /// Everything the exporter shows.
     pub async fn readings(&self) -> Result<Readings, StoreError> {
-        self.fold_totals().await?;
+        // Totals are right without; a database that takes no writes must not hide everything else.
+        if let Err(error) = self.fold_totals().await {
+            tracing::debug!("the kept numbers could not be added up: {error}");
+        }
         let totals = self.totals().await?;
         let sizes: Sizes = sqlx::query_as(
             "-- readings
@@ -171,7 +177,9 @@ impl Store {
                    (select count(*) from (select 1 from crier.webhook_deliveries where next_at is not null limit $2) s) as webhooks_waiting,
                    (select count(*) from (select 1 from crier.webhook_deliveries where state = 'dead' limit $2) s) as webhooks_dead,
                    (select extract(epoch from min(c.access_expires_at) - crier.now())::float8 from crier.credentials c
-                      join crier.accounts a on a.id = c.account_id where c.kind = 'oauth2' and a.status = 'active') as token_expiry_s
+                      join crier.accounts a on a.id = c.account_id where c.kind = 'oauth2' and a.status = 'active') as token_expiry_s,
+                   coalesce((select extract(epoch from clock_timestamp() - min(xact_start))::float8 from pg_stat_activity
+                      where datname = current_database() and backend_type = 'client backend'), 0) as oldest_transaction_s
               from due",
         )
         .bind(MOST_DUE_A_LANE)
@@ -217,6 +225,7 @@ impl Store {
             webhooks_waiting: sizes.webhooks_waiting,
             webhooks_dead: sizes.webhooks_dead,
             token_expiry_s: sizes.token_expiry_s,
+            oldest_transaction_s: sizes.oldest_transaction_s.max(0.0),
             windows,
         })
     }

@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use crate::claim::micros;
 use crate::lease::Lease;
-use crate::settle::{blocked, save_windows};
+use crate::settle::{blocked, closing, save_windows};
+use crate::suspects::{ALONE_FROM, CRASH_BOUND};
 use crate::{Store, StoreError};
 
 mod end;
@@ -106,7 +107,7 @@ struct Row {
 
 impl Store {
     /// Claims up to `limit` searches that are due; each lease lasts `ttl` by the database's clock. A search whose job was
-    /// deleted or settled otherwise is dropped.
+    /// deleted or settled otherwise is dropped. One of an account that has to log in waits for that: nothing could be read.
     pub async fn claim_reconciles(
         &self,
         worker: Uuid,
@@ -116,7 +117,14 @@ impl Store {
         let rows: Vec<Row> = sqlx::query_as(
             "-- claim_reconciles
             with due as materialized (
-              select job_id from crier.reconciles where next_at <= crier.now() order by next_at limit $2 for update skip locked
+              select r.job_id from crier.reconciles r where r.next_at <= crier.now()
+                 and not exists (select 1 from crier.accounts a where a.id = r.account_id and a.status = 'needs_login')
+                 -- One over which two workers died is searched for by itself, so that it takes no other along.
+                 and (r.crashes < $6 or (r.job_id = (select s.job_id from crier.reconciles s where s.next_at <= crier.now() and s.crashes >= $6
+                        and not exists (select 1 from crier.accounts b where b.id = s.account_id and b.status = 'needs_login')
+                      order by s.next_at, s.job_id limit 1)
+                      and not exists (select 1 from crier.leases k where k.worker = $1 and k.alone)))
+               order by r.next_at limit $2 for update of r skip locked
             ), jobs as materialized (
               select j.id, j.text, jsonb_array_length(j.media) as media_count, j.options::text, crier.readable(j.run_at) as run_at, j.created_at
                 from due d join crier.jobs_open j on j.id = d.job_id where j.state = 'unknown'
@@ -125,8 +133,8 @@ impl Store {
             ), held as (
               update crier.reconciles r set next_at = null where r.job_id in (select id from jobs) returning r.*
             ), leased as (
-              insert into crier.leases (kind, subject, account_id, worker, expires_at)
-              select 'reconcile', job_id, account_id, $1, crier.now() + $3 * interval '1 microsecond' from held order by job_id
+              insert into crier.leases (kind, subject, account_id, worker, expires_at, alone)
+              select 'reconcile', job_id, account_id, $1, crier.now() + $3 * interval '1 microsecond', crashes >= $6 from held order by job_id
               on conflict do nothing returning subject, token
             )
             select h.job_id as job, h.account_id as account, l.token, j.text, j.media_count, j.options, a.x_user_id, a.scopes,
@@ -148,6 +156,7 @@ impl Store {
         .bind(micros(ttl))
         .bind(micros(MEMORY))
         .bind(Endpoint::UserPosts.label())
+        .bind(ALONE_FROM)
         .fetch_all(&self.pool)
         .await?;
         Ok(rows.into_iter().map(look).collect())
@@ -159,8 +168,8 @@ impl Store {
         let rivals: Vec<Rival> = sqlx::query_as(
             "-- contest
             with others as (
-              select job_id from crier.reconciles where account_id = $1
-              union select subject from crier.leases where account_id = $1 and kind = 'publish' and phase = 'sending'
+              select job_id, attempt_id from crier.reconciles where account_id = $1
+              union select subject, attempt_id from crier.leases where account_id = $1 and kind = 'publish' and phase = 'sending'
             )
             select j.id as job, j.text, jsonb_array_length(j.media) as media_count, crier.readable(j.options) as options, sent.first_sent, sent.last_sent
               from others o join crier.jobs_open j on j.id = o.job_id
@@ -169,7 +178,8 @@ impl Store {
                        max(coalesce(t.sent_at, t.started_at)) as last_sent
                   from crier.attempts t
                  where t.job_id = o.job_id and t.step = 'publish' and (t.outcome is null or t.outcome = 'unknown')
-                   and t.started_at > crier.now() - $3 * interval '1 microsecond') sent
+                   -- The last one whatever its age: nobody may have looked for long.
+                   and (t.id = o.attempt_id or t.started_at > crier.now() - $3 * interval '1 microsecond')) sent
              where o.job_id <> $2 and sent.first_sent is not null",
         )
         .bind(lease.account)
@@ -192,7 +202,7 @@ impl Store {
     }
 
     /// Takes back up to `limit` searches from workers that died or stalled; they are due at once, since looking does no
-    /// harm. Answers how many.
+    /// harm. One that has cost too many workers is left to a person. Answers how many were taken back.
     pub async fn expire_reconcile_leases(&self, limit: i64) -> Result<u64, StoreError> {
         let mut tx = self.pool.begin().await?;
         let jobs: Vec<i64> = sqlx::query_scalar(
@@ -209,10 +219,20 @@ impl Store {
         }
         sqlx::query(
             "-- expire_reconcile_leases
-            update crier.reconciles set next_at = crier.now() where next_at is null and job_id in (
-              select job_id from crier.reconciles where job_id = any($1) order by job_id for update)",
+            with mine as materialized (
+              select job_id from crier.reconciles where job_id = any($1) and next_at is null order by job_id for update
+            ), counted as (
+              update crier.reconciles r set crashes = r.crashes + 1, next_at = case when r.crashes + 1 < $2 then crier.now() end
+                from mine m where r.job_id = m.job_id returning r.job_id, r.crashes
+            )
+            update crier.jobs_open j set error = jsonb_build_object(
+                'code', 'quarantined', 'title', 'workers died while they looked this job up', 'step', 'reconcile',
+                'detail', format('%s workers in a row died or stalled over it', c.crashes),
+                'hint', format('look at the workers'' logs for job %s and at the account on X, then `crier jobs settle %s --published POST_ID` or `--retry`', j.id, j.id))
+              from counted c where j.id = c.job_id and c.crashes >= $2 and j.state = 'unknown'",
         )
         .bind(&jobs)
+        .bind(CRASH_BOUND)
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
@@ -231,8 +251,9 @@ impl Store {
         }
         let mut tx = self.pool.begin().await?;
         save_windows(&mut tx, account, Endpoint::UserPosts.label(), windows).await?;
+        let closing = closing(&mut tx, windows).await?;
         for class in [LimitClass::Account, LimitClass::App] {
-            let Some(until) = blocked(windows, class) else {
+            let Some(until) = blocked(&closing, class) else {
                 continue;
             };
             sqlx::query(

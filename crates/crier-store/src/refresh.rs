@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::accounts::{OAuth2Tokens, life_s, seal_oauth2};
 use crate::claim::micros;
+use crate::gate::Conn;
 use crate::lease::{Lease, lock_lanes, open_lanes};
 use crate::{Store, StoreError};
 
@@ -88,6 +89,8 @@ impl Store {
             on conflict (kind, subject) do update
               set worker = excluded.worker, token = excluded.token, expires_at = excluded.expires_at, claimed_at = crier.now()
               where l.expires_at < crier.now()
+                 -- Dated by a clock that has gone back since.
+                 or l.claimed_at > crier.now() + $3 * interval '1 microsecond'
             returning token",
         )
         .bind(worker)
@@ -192,7 +195,7 @@ impl Store {
     /// Seals `tokens` in the place of those of version `spent`; false if those are not there.
     pub(crate) async fn replace_tokens(
         &self,
-        tx: &mut sqlx::PgConnection,
+        tx: &mut Conn,
         account: i64,
         spent: i64,
         tokens: &OAuth2Tokens,
@@ -259,12 +262,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::LeaseLost`] if it had run out and is another's.
     pub async fn abandon_refresh(&self, lease: &Lease) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        if end_refresh(&mut connection, lease).await? {
-            Ok(())
-        } else {
-            Err(lease.lost())
-        }
+        let mut tx = self.pool.begin().await?;
+        let held = end_refresh(&mut tx, lease).await?;
+        tx.commit().await?;
+        if held { Ok(()) } else { Err(lease.lost()) }
     }
 
     /// Tokens that came late have proved good: an account that was stopped for want of them goes on. Answers whether.
@@ -290,11 +291,13 @@ impl Store {
 }
 
 /// False if the lease is gone.
-pub(crate) async fn end_refresh(
-    tx: &mut sqlx::PgConnection,
-    lease: &Lease,
-) -> Result<bool, StoreError> {
-    let ended = sqlx::query("-- end_refresh\ndelete from crier.leases where kind = 'refresh' and subject = $1 and token = $2")
+pub(crate) async fn end_refresh(tx: &mut Conn, lease: &Lease) -> Result<bool, StoreError> {
+    // Where commits need not reach the disk, this one does: X has spent the token that a crash would bring back.
+    let ended = sqlx::query(
+        "-- end_refresh
+        delete from crier.leases where kind = 'refresh' and subject = $1 and token = $2
+        returning case current_setting('synchronous_commit') when 'off' then set_config('synchronous_commit', 'on', true) end",
+    )
         .bind(lease.subject)
         .bind(lease.token)
         .execute(tx)

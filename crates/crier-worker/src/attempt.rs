@@ -21,14 +21,15 @@ use serde_json::{Value, json};
 
 use crate::Worker;
 use crate::by_v1::{failed, unfit};
+use crate::pool::advice;
 use crate::token::{NoToken, can_be_refreshed};
 
 /// A lease must hold this much longer than a call may take before the call leaves.
 pub(crate) const SKEW_ALLOWANCE: Duration = Duration::from_secs(5);
 /// The part of that allowance which recording the intent may use up.
 const SLOW_INTENT: Duration = Duration::from_millis(2_500);
-/// How long to wait for another process that is refreshing the token.
-const BUSY_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(2);
+/// How long to wait for another process that is refreshing the token; well within a lease.
+const BUSY_WAIT: Duration = Duration::from_secs(2);
 /// How long a job rests that the database kept from being sent.
 const GIVE_BACK_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(2);
 /// How long a reply rests whose post to reply to is not known.
@@ -181,7 +182,7 @@ impl Worker {
                 }));
             }
             let begin = Instant::now();
-            let answer = self.x.create_post(&auth, &body).await;
+            let answer = self.quit.or_hurry(self.x.create_post(&auth, &body)).await;
             let took = begin.elapsed();
             match answer {
                 Ok(reply) => {
@@ -210,7 +211,7 @@ impl Worker {
                         CallFault::Refused(answer) => answer.windows.clone(),
                         CallFault::NotSent { .. } | CallFault::NoAnswer { .. } => none,
                     };
-                    let outcome = self.outcome(job, &fault, verdict, Step::Publish).await;
+                    let outcome = self.outcome_of_call(job, &fault, verdict).await;
                     return match outcome {
                         Ok(settlement) => Ok((settlement, windows)),
                         Err(error) => Err(Stopped { error, sent: true }),
@@ -228,6 +229,9 @@ impl Worker {
         margin: Duration,
         media_ids: &[String],
     ) -> Result<Option<Settlement>, StoreError> {
+        if let Some(back) = self.quit.instead_of_sending() {
+            return Ok(Some(back));
+        }
         // Measured from before: the database judges the lease by the beginning of its transaction.
         let begin = Instant::now();
         self.store
@@ -362,9 +366,10 @@ impl Worker {
                 why: wait.why,
             }),
             NoToken::Busy | NoToken::TooSoon(_) => {
-                let until = self.store.now().await? + BUSY_WAIT;
+                // The lane waits, not the job: put off one by one, the jobs of an account would change places.
+                tokio::time::sleep(BUSY_WAIT).await;
                 Ok(Settlement::Snoozed {
-                    until: Some(until),
+                    until: None,
                     why: plain_why(
                         "token_busy",
                         "another process is refreshing the token",
@@ -381,8 +386,9 @@ impl Worker {
         }
     }
 
-    /// Writes the outcome, again and again for some seconds: a restart of the database must not turn a post whose id is
-    /// known into one that has to be looked up. If an earlier write did commit, the lease is gone and nothing changes.
+    /// Writes the outcome, again and again for as long as this process lives and the lease is there: whatever the database
+    /// suffers must not turn a post whose id is known into one that has to be looked up. If an earlier write did commit,
+    /// the lease is gone and nothing changes.
     async fn write_outcome(
         &self,
         job: &Claimed,
@@ -395,14 +401,36 @@ impl Worker {
             self.store
                 .settle_by(&job.lease, endpoint, windows, settlement, charge)
         })
-        .retry(
-            ExponentialBuilder::default()
-                .with_min_delay(Duration::from_millis(100))
-                .with_max_delay(Duration::from_secs(2))
-                .with_max_times(12),
-        )
-        .when(|error| matches!(error, StoreError::Database(_) | StoreError::Connect(_)))
+        .retry(lasting())
+        .when(StoreError::is_outage)
+        .notify(|error, _| self.outcome_waits(job, error))
         .await
+    }
+
+    /// What an answer of X to the create call means, again and again until the database takes it: a definite no that was
+    /// forgotten would have to be looked up.
+    pub(crate) async fn outcome_of_call(
+        &self,
+        job: &Claimed,
+        fault: &CallFault,
+        verdict: Verdict,
+    ) -> Result<Settlement, StoreError> {
+        (|| self.outcome(job, fault, verdict, Step::Publish))
+            .retry(lasting())
+            .when(StoreError::is_outage)
+            .notify(|error, _| self.outcome_waits(job, error))
+            .await
+    }
+
+    fn outcome_waits(&self, job: &Claimed, error: &StoreError) {
+        if self.metrics.db_error("settle") {
+            tracing::warn!(
+                job = job.lease.subject,
+                code = error.code(),
+                "what X answered cannot be written, trying again: {error}{}",
+                advice(error)
+            );
+        }
     }
 
     /// What the create call of a job costs.
@@ -462,6 +490,14 @@ impl Worker {
     }
 }
 
+/// The waits of what must be written, whenever that will be possible.
+fn lasting() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(2))
+        .without_max_times()
+}
+
 /// What became of an attempt that did not publish.
 fn told(end: AttemptEnd) -> &'static str {
     match end {
@@ -519,5 +555,23 @@ pub(crate) fn plain_why(code: &str, title: &str, step: &str, hint: &str) -> Why 
         code: code.to_owned(),
         http_status: None,
         error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use backon::BackoffBuilder;
+
+    use super::*;
+
+    #[test]
+    fn what_x_accepted_is_written_however_long_the_database_is_away() {
+        let waits: Vec<_> = lasting().build().take(10_000).collect();
+        assert_eq!(waits.len(), 10_000);
+        let most = waits.iter().max();
+        assert!(
+            most <= Some(&Duration::from_secs(2)),
+            "soon after it is back: {most:?}"
+        );
     }
 }

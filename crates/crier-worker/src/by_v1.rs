@@ -112,7 +112,8 @@ impl Worker {
             return Ok((late, none));
         }
         let begin = Instant::now();
-        let answer = self.x.update_with_media(&auth, &fields, media).await;
+        let call = self.x.update_with_media(&auth, &fields, media);
+        let answer = self.quit.or_hurry(call).await;
         let (took, endpoint) = (begin.elapsed(), Endpoint::UpdateWithMedia);
         let fault = match answer {
             Ok(reply) => {
@@ -140,7 +141,7 @@ impl Worker {
             CallFault::Refused(answer) => answer.windows.clone(),
             CallFault::NotSent { .. } | CallFault::NoAnswer { .. } => none,
         };
-        match self.outcome(job, &fault, verdict, Step::Publish).await {
+        match self.outcome_of_call(job, &fault, verdict).await {
             Ok(settlement) => Ok((settlement, windows)),
             Err(error) => Err(Stopped { error, sent: true }),
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crier_core::media::UrlRules;
 use crier_core::price::Prices;
 use crier_metrics::{Heartbeat, Metrics};
-use crier_store::{Store, WORKER_CHANNEL, WakeUps};
+use crier_store::{Store, StoreError, WORKER_CHANNEL, WakeUps};
 use crier_x::{FetchOptions, XClient};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -62,6 +62,8 @@ pub struct WorkerOptions {
     pub webhook_rules: UrlRules,
     /// Longest time for one try of a webhook.
     pub webhook_timeout: Duration,
+    /// How long a stop may take: what is being sent is given up shortly before, and looked up later.
+    pub stop_grace: Duration,
 }
 
 impl Default for WorkerOptions {
@@ -85,6 +87,7 @@ impl Default for WorkerOptions {
             prices: Prices::default(),
             webhook_rules: UrlRules::default(),
             webhook_timeout: Duration::from_secs(15),
+            stop_grace: Duration::from_secs(25),
         }
     }
 }
@@ -106,13 +109,16 @@ pub struct Worker {
     pub chance: fn() -> f64,
     /// What is known of v1.1; empty at first.
     pub v1: crate::V1Cache,
+    /// How it is told to stop; [`Worker::run`] sees to it.
+    pub quit: crate::Quit,
     /// Refreshed tokens that the database has not taken yet.
     pub rescue: crate::Rescue,
 }
 
 impl Worker {
     /// Runs until `stop`, then waits for what is in flight.
-    pub async fn run(self, heartbeat: Heartbeat, stop: CancellationToken) {
+    pub async fn run(mut self, heartbeat: Heartbeat, stop: CancellationToken) {
+        self.quit = crate::Quit::told_by(&stop, self.options.stop_grace);
         let places = Arc::new(Semaphore::new(usize::from(self.options.concurrency)));
         let running = TaskTracker::new();
         // A lane that comes free may hold the next job.
@@ -185,6 +191,9 @@ impl Worker {
         }
         match self.store.claim(self.id, free, self.options.lease).await {
             Ok(claimed) => {
+                if self.metrics.db_works("claim") {
+                    tracing::info!("jobs can be claimed again");
+                }
                 let count = claimed.len();
                 for job in claimed {
                     let Ok(place) = Arc::clone(places).try_acquire_owned() else {
@@ -205,11 +214,13 @@ impl Worker {
                 count
             }
             Err(error) => {
-                self.metrics.db_error("claim");
-                tracing::warn!(
-                    code = error.code(),
-                    "nothing could be claimed, trying again: {error}"
-                );
+                if self.metrics.db_error("claim") {
+                    tracing::warn!(
+                        code = error.code(),
+                        "nothing could be claimed, trying again: {error}{}",
+                        advice(&error)
+                    );
+                }
                 0
             }
         }
@@ -230,6 +241,14 @@ impl Worker {
             Err(_) => overdue_wait(overdue).min(poll),
         }
     }
+}
+
+/// What to do about it, to be added to what is wrong.
+pub(crate) fn advice(error: &StoreError) -> String {
+    error
+        .advice()
+        .map(|advice| format!("; {advice}"))
+        .unwrap_or_default()
 }
 
 /// The next sleep while a lane stays overdue.

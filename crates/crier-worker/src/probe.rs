@@ -40,11 +40,12 @@ impl Worker {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(error) => {
-                    self.metrics.db_error("probe");
-                    tracing::warn!(
-                        code = error.code(),
-                        "what is paused could not be asked about, trying again: {error}"
-                    );
+                    if self.metrics.db_error("probe") {
+                        tracing::warn!(
+                            code = error.code(),
+                            "what is paused could not be asked about, trying again: {error}"
+                        );
+                    }
                 }
             }
             tokio::select! {

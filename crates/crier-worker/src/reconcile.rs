@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use crier_core::answer::{CallFault, Endpoint};
 use crier_core::price::Priced;
 use crier_core::reconcile::{
@@ -36,7 +36,7 @@ const NO_GRANT_WAIT: Duration = Duration::from_mins(5);
 /// How long to wait for another process that is refreshing the token.
 const BUSY_WAIT: Duration = Duration::from_secs(2);
 /// X remembers a post so long to refuse its duplicate (x-api.md 4.5).
-const MEMORY: chrono::TimeDelta = chrono::TimeDelta::hours(12);
+const MEMORY: TimeDelta = TimeDelta::hours(12);
 /// Scopes that reading one's own posts needs (x-api.md 1.3).
 const READ_SCOPES: [&str; 2] = ["tweet.read", "users.read"];
 /// Refusals of reading that no waiting mends.
@@ -58,8 +58,9 @@ impl Worker {
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let running = TaskTracker::new();
         while !stop.is_cancelled() {
-            if let Err(error) = self.claim_looks(&places, &running, &stop).await {
-                self.metrics.db_error("reconcile");
+            if let Err(error) = self.claim_looks(&places, &running, &stop).await
+                && self.metrics.db_error("claim_looks")
+            {
                 tracing::warn!(
                     code = error.code(),
                     "unknown jobs could not be claimed, trying again: {error}"
@@ -128,7 +129,8 @@ impl Worker {
                 return self.leave(look, &json!(fault)).await;
             }
         };
-        let ours = ours(look, options);
+        let apart = Apart::of(look.now, self.x.now_there());
+        let ours = ours(look, options, apart);
         let (posts, is_complete) = match self.read(look, ours.first, stop).await? {
             Reading::Posts(posts, is_complete) => (posts, is_complete),
             Reading::Later(after) => {
@@ -146,7 +148,7 @@ impl Worker {
             is_complete,
             is_listed: is_listed(options),
         };
-        match next(decide(&ours, &contest, &posts), &search) {
+        match next(decide(&ours, &contest, &posts, apart), &search) {
             Next::Published(post_id) => self.found(look, &post_id, ours.is_doubtful).await,
             Next::LookAgain(after) => {
                 tracing::info!(
@@ -417,22 +419,50 @@ impl Worker {
     }
 }
 
+/// How far the database's clock is from X's: a post that went out while it was ahead is older by its id than by our ledger.
+#[derive(Debug, Clone, Copy)]
+struct Apart {
+    /// The database's clock is so much ahead.
+    ahead: TimeDelta,
+    /// It is so much behind.
+    behind: TimeDelta,
+}
+
+impl Apart {
+    /// Seconds are borne by [`CLOCK_ALLOWANCE`].
+    fn of(now: DateTime<Utc>, there: Option<DateTime<Utc>>) -> Self {
+        let ahead = there.map_or(TimeDelta::zero(), |there| now - there);
+        let beyond = |apart: TimeDelta| {
+            if apart > CLOCK_ALLOWANCE / 2 {
+                apart
+            } else {
+                TimeDelta::zero()
+            }
+        };
+        Self {
+            ahead: beyond(ahead),
+            behind: beyond(-ahead),
+        }
+    }
+}
+
 /// What is looked for. A job whose very first call was refused as a duplicate may be any post of its text since its row
 /// was inserted.
-fn ours<'a>(look: &'a Look, options: &Value) -> Sent<'a> {
+fn ours<'a>(look: &'a Look, options: &Value, apart: Apart) -> Sent<'a> {
     Sent {
         job: look.lease.subject,
         text: &look.text,
         attachments: attachments(look.media_count, options),
         first: look
             .first_doubtful
-            .unwrap_or_else(|| look.created_at.max(look.now - MEMORY)),
-        last: look.since,
+            .unwrap_or_else(|| look.created_at.max(look.now - MEMORY))
+            - apart.ahead,
+        last: look.since + apart.behind,
         is_doubtful: look.first_doubtful.is_some(),
     }
 }
 
-fn decide(ours: &Sent<'_>, contest: &Contest, posts: &[SeenPost]) -> Pick {
+fn decide(ours: &Sent<'_>, contest: &Contest, posts: &[SeenPost], apart: Apart) -> Pick {
     let rivals: Vec<Sent<'_>> = contest
         .rivals
         .iter()
@@ -443,8 +473,8 @@ fn decide(ours: &Sent<'_>, contest: &Contest, posts: &[SeenPost]) -> Pick {
                 usize::try_from(rival.media_count).unwrap_or(0),
                 &rival.options,
             ),
-            first: rival.first_sent,
-            last: rival.last_sent,
+            first: rival.first_sent - apart.ahead,
+            last: rival.last_sent + apart.behind,
             is_doubtful: true,
         })
         .collect();

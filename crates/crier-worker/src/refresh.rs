@@ -207,7 +207,12 @@ impl Worker {
                 later(until, why, Some(fault))
             }
             (Action::PauseAccount, _) => {
-                let held = self.give_back_refresh(lease).await;
+                let noted = refused(now, why(&fault, verdict, Step::Token).error);
+                let held = match self.store.refuse_refresh(lease, &noted).await {
+                    Ok(()) => true,
+                    Err(StoreError::LeaseLost { .. }) => false,
+                    Err(error) => return NoToken::Store(error),
+                };
                 // X's no is about the tokens that were sent: another grant, or whoever took the lease over, has others.
                 match self.read_tokens(lease.account).await {
                     Ok(now) if held && now.version == old.version => {

@@ -215,7 +215,8 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
             let mut bytes = Vec::new();
             let file = File::open(entry.path()).ok()?;
             file.take(MOST_BYTES + 1).read_to_end(&mut bytes).ok()?;
-            (bytes.len() as u64 <= MOST_BYTES).then(|| (entry.path(), bytes))
+            (u64::try_from(bytes.len()).is_ok_and(|bytes| bytes <= MOST_BYTES))
+                .then(|| (entry.path(), bytes))
         })
         .collect()
 }

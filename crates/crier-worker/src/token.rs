@@ -117,11 +117,11 @@ impl Worker {
     /// What does not open: a key that is missing here may be there elsewhere, and says nothing of the grant; what its own
     /// key does not open is damaged for all, and the account waits for a person.
     async fn unopened(&self, account: i64, error: StoreError) -> NoToken {
-        let damaged = match &error {
-            StoreError::Sealed { error: key, .. } => *key == KeyError::Damaged,
-            StoreError::NoKey => false,
-            _ => return NoToken::Store(error),
-        };
+        if !matches!(error, StoreError::Sealed { .. } | StoreError::NoKey) {
+            return NoToken::Store(error);
+        }
+        let damaged =
+            matches!(&error, StoreError::Sealed { error, .. } if *error == KeyError::Damaged);
         let mut why = if damaged {
             plain_why(
                 "credentials_damaged",

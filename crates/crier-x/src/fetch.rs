@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crier_core::failpoint::{self, Deed};
 use crier_core::fault::Fault;
 use crier_core::media::{MediaCategory, UrlRules, shown, sniff};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -22,6 +23,8 @@ use crate::faults::describe;
 
 /// Redirects that are followed.
 const MOST_REDIRECTS: usize = 3;
+/// What a fetch is called as a point at which a process may die.
+const FETCH: &str = "GET media";
 /// So many bytes tell what a file is.
 const HEAD_BYTES: usize = 4096;
 
@@ -116,13 +119,16 @@ impl Fetcher {
             let (response, url) = self.open(&url).await?;
             self.receive(response, &url, category, into).await
         };
-        match tokio::time::timeout(self.options.timeout, whole).await {
+        failpoint::before(Deed::Call, FETCH);
+        let fetched = match tokio::time::timeout(self.options.timeout, whole).await {
             Ok(done) => done,
             Err(_) => Err(unreachable(
                 &url,
                 &format!("took longer than {} s", self.options.timeout.as_secs()),
             )),
-        }
+        };
+        failpoint::after(Deed::Call, FETCH);
+        fetched
     }
 
     /// The answer at the end of all redirects, and where it came from.

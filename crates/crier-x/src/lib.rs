@@ -14,6 +14,7 @@
 
 mod auth;
 mod client;
+mod clock;
 mod config;
 mod consent;
 mod faults;

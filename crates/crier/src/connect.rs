@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use crier_metrics::Metrics;
-use crier_store::{SchemaState, SealKey, Store, StoreOptions};
-use crier_worker::{Rescue, V1Cache, Worker};
+use crier_store::{SchemaState, SealKey, Store, StoreOptions, Way};
+use crier_worker::{Quit, Rescue, V1Cache, Worker};
 use crier_x::XClient;
 use secrecy::ExposeSecret as _;
 
@@ -33,7 +33,16 @@ pub(crate) async fn store(config: &Config) -> anyhow::Result<Store> {
         application_name: "crier".into(),
     };
     let (key, others) = (key(config)?, other_keys(config)?);
-    Ok(Store::connect(&options, key).await?.with_other_keys(others))
+    let way = Way {
+        pooler: config.database.pooler.store(),
+        direct_url: secret(
+            "database.direct_url",
+            config.database.direct_url.as_ref(),
+            config.database.direct_url_file.as_deref(),
+        )?,
+    };
+    let store = Store::connect_by(&options, &way, key).await?;
+    Ok(store.with_other_keys(others))
 }
 
 /// The keys that open and do not seal.
@@ -100,6 +109,7 @@ pub(crate) fn worker(config: &Config, store: &Store) -> anyhow::Result<Worker> {
             .options(&config.media, &config.x, &config.prices, &config.webhooks),
         chance: rand::random::<f64>,
         v1: V1Cache::default(),
+        quit: Quit::default(),
         rescue: Rescue::new(config.secrets.rescue_dir()),
     })
 }

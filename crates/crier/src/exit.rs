@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 
+use crier_metrics::{redact, still};
 use crier_store::{KeyError, StoreError};
 
 /// The user's input, or a refusal: something a person can mend.
@@ -137,9 +138,9 @@ fn judge_store(error: &StoreError, verdict: &mut Verdict) {
             hint("set DATABASE_URL, such as postgres://crier:password@127.0.0.1:5432/crier");
         }
         StoreError::Connect(_) => {
-            hint(
+            hint(error.advice().unwrap_or(
                 "is the server running, and are host, port, user, password and database of DATABASE_URL right?",
-            );
+            ));
         }
         StoreError::NoKey => {
             verdict.code = REFUSED;
@@ -185,7 +186,11 @@ fn judge_store(error: &StoreError, verdict: &mut Verdict) {
                 state if state.starts_with("22") || state.starts_with("23") => {
                     verdict.code = REFUSED;
                 }
-                _ => {}
+                _ => {
+                    if let Some(advice) = error.advice() {
+                        hint(advice);
+                    }
+                }
             }
         }
         StoreError::Refused(_) => verdict.code = REFUSED,
@@ -204,8 +209,7 @@ fn judge_store(error: &StoreError, verdict: &mut Verdict) {
 /// What went wrong and what to do about it, each in one text.
 pub(crate) fn told(error: &anyhow::Error) -> (String, String) {
     let verdict = judge(error);
-    let text =
-        |lines: &[String], between: &str| crier_metrics::redact(&lines.join(between)).into_owned();
+    let text = |lines: &[String], between: &str| redact(&lines.join(between)).into_owned();
     (text(&verdict.causes, ": "), text(&verdict.hints, "; "))
 }
 
@@ -218,10 +222,10 @@ pub(crate) fn complain(error: &anyhow::Error) -> ExitCode {
     let verdict = judge(error);
     for (index, cause) in verdict.causes.iter().enumerate() {
         let label = if index == 0 { "error" } else { "  caused by" };
-        eprintln!("{label}: {}", crier_metrics::redact(cause));
+        eprintln!("{label}: {}", redact(&still(cause)));
     }
     for hint in &verdict.hints {
-        eprintln!("hint: {}", crier_metrics::redact(hint));
+        eprintln!("hint: {}", redact(&still(hint)));
     }
     ExitCode::from(verdict.code)
 }

@@ -48,7 +48,24 @@ impl Ready for Database {
                 }]
             };
             match self.store.schema_state().await {
-                Ok(SchemaState::Current | SchemaState::Newer { .. }) => Vec::new(),
+                Ok(SchemaState::Current | SchemaState::Newer { .. }) => {
+                    match self.store.takes_writes().await {
+                        Ok(true) if self.metrics.db_fails("claim") => missing(
+                            "database",
+                            "jobs cannot be claimed: the log says why, and `crier doctor` perhaps more".to_owned(),
+                        ),
+                        Ok(true) if self.metrics.db_fails("lead") => missing(
+                            "database",
+                            "the scheduler cannot write: the log says why, and `crier doctor` perhaps more".to_owned(),
+                        ),
+                        Ok(true) => Vec::new(),
+                        Ok(false) => missing(
+                            "database",
+                            "it takes no writes: it is a standby, or default_transaction_read_only is on; nothing is published until it does".to_owned(),
+                        ),
+                        Err(error) => missing("database", error.to_string()),
+                    }
+                }
                 Ok(SchemaState::Older { database, program }) => missing(
                     "schema",
                     format!(
@@ -107,6 +124,7 @@ fn reading(from: &Readings) -> Reading {
         signals_backlog: natural(from.signals),
         webhooks_waiting: natural(from.webhooks_waiting),
         webhooks_dead: natural(from.webhooks_dead),
+        db_oldest_transaction: seconds(from.oldest_transaction_s),
         token_expiry_seconds: from.token_expiry_s,
         limits: from.windows.iter().filter_map(limit).collect(),
     }

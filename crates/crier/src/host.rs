@@ -4,6 +4,15 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+/// Clocks that are further apart than this, in seconds, are told of.
+pub(crate) const MOST_SKEW_S: f64 = 2.0;
+
+/// How this machine's clock stands to the database's, which is ahead by so many seconds.
+pub(crate) fn apart(skew_s: f64) -> String {
+    let side = if skew_s > 0.0 { "behind" } else { "ahead of" };
+    format!("{} {side}", crate::screen::span(skew_s.abs()))
+}
+
 /// The host's time.
 #[expect(
     clippy::disallowed_methods,

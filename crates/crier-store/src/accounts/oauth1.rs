@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{plain, purpose, save_credentials};
+use crate::gate::Conn;
 use crate::{KeyError, SealKey, Store, StoreError};
 
 /// Hexadecimal digits of a consumer key's hash that name its app.
@@ -47,10 +48,7 @@ struct Sealed1 {
 }
 
 /// The row of `crier.apps` for an app that is known by its consumer key alone.
-pub(super) async fn app_of(
-    tx: &mut sqlx::PgConnection,
-    tokens: &OAuth1Tokens,
-) -> Result<i64, StoreError> {
+pub(super) async fn app_of(tx: &mut Conn, tokens: &OAuth1Tokens) -> Result<i64, StoreError> {
     let mut name = "oauth1:".to_owned();
     for byte in Sha256::digest(tokens.consumer_key.expose_secret().as_bytes())
         .iter()
@@ -71,7 +69,7 @@ pub(super) async fn app_of(
 
 /// Seals and keeps tokens in the place of those that were there.
 pub(super) async fn keep(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     key: &SealKey,
     account: i64,
     tokens: &OAuth1Tokens,

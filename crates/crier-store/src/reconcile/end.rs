@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::claim::micros;
+use crate::gate::Conn;
 use crate::lease::Lease;
 use crate::settle::{pause_with_others, publish};
+use crate::suspects::CRASH_BOUND;
 use crate::{Store, StoreError};
 
 /// What became of a job whose post is not on X.
@@ -60,13 +62,31 @@ impl Store {
             lease.subject
         );
         let over = error(&retry);
-        let is_left: Option<bool> = sqlx::query_scalar(
-            "-- settle_absent\nselect attempts < max_attempts from crier.jobs_open where id = $1 and state = 'unknown' for no key update",
+        let left: Option<(bool, i16)> = sqlx::query_as(
+            "-- settle_absent\nselect attempts < max_attempts, crashes from crier.jobs_open where id = $1 and state = 'unknown' for no key update",
         )
         .bind(lease.subject)
         .fetch_optional(&mut *tx)
         .await?;
-        let absent = if is_left.ok_or(StoreError::JobChanged { job: lease.subject })? {
+        let (is_left, crashes) = left.ok_or(StoreError::JobChanged { job: lease.subject })?;
+        let absent = if crashes >= CRASH_BOUND {
+            let over = json!({
+                "code": "quarantined", "title": "workers died while they sent this job", "step": "publish",
+                "detail": format!("{crashes} workers in a row died or stalled over it; the post is not on X"),
+                "hint": format!("look at the workers' logs for job {0}, then select crier.retry({0})", lease.subject),
+            });
+            record(
+                &mut tx,
+                lease,
+                search.worker,
+                "failed",
+                "quarantined",
+                &over,
+            )
+            .await?;
+            fail(&mut tx, lease.subject, &over).await?;
+            Absent::Failed
+        } else if is_left {
             record(
                 &mut tx,
                 lease,
@@ -134,7 +154,9 @@ impl Store {
         end_lease(&mut tx, lease).await?;
         let search = sqlx::query(
             "-- look_again
-            update crier.reconciles set next_at = crier.now() + $2 * interval '1 microsecond', looks = looks + $3::int
+            update crier.reconciles r set looks = looks + $3::int, next_at = crier.now() + case
+                   when $3 = 0 and exists (select 1 from crier.accounts a where a.id = r.account_id and a.status = 'needs_login')
+                   then interval '0' else $2 * interval '1 microsecond' end
              where job_id = $1 and next_at is null",
         )
         .bind(lease.subject)
@@ -248,7 +270,7 @@ impl Store {
             let said = error("a person says that the post is not on X", "");
             record(&mut tx, &lease, Uuid::nil(), "retry", "operator", &said).await?;
             // A person who asks for another attempt gets one, however many there were.
-            sqlx::query("-- settle_by_operator\nupdate crier.jobs_open set attempts = least(attempts, max_attempts - 1) where id = $1")
+            sqlx::query("-- settle_by_operator\nupdate crier.jobs_open set attempts = least(attempts, max_attempts - 1), crashes = 0 where id = $1")
                 .bind(job)
                 .execute(&mut *tx)
                 .await?;
@@ -269,7 +291,7 @@ struct Ended {
 }
 
 /// Ends a look: the lease goes, or nothing is written.
-async fn end_lease(tx: &mut sqlx::PgConnection, lease: &Lease) -> Result<Uuid, StoreError> {
+async fn end_lease(tx: &mut Conn, lease: &Lease) -> Result<Uuid, StoreError> {
     sqlx::query_scalar(
         "-- end_lease\ndelete from crier.leases where kind = 'reconcile' and subject = $1 and token = $2 returning worker",
     )
@@ -281,7 +303,7 @@ async fn end_lease(tx: &mut sqlx::PgConnection, lease: &Lease) -> Result<Uuid, S
 }
 
 /// Ends a search: lease and search go together, or nothing is written.
-async fn end_search(tx: &mut sqlx::PgConnection, lease: &Lease) -> Result<Ended, StoreError> {
+async fn end_search(tx: &mut Conn, lease: &Lease) -> Result<Ended, StoreError> {
     let worker = end_lease(tx, lease).await?;
     sqlx::query_as(
         "-- end_search\ndelete from crier.reconciles where job_id = $1 and next_at is null returning $2::uuid as worker, attempt_id, looks",
@@ -295,7 +317,7 @@ async fn end_search(tx: &mut sqlx::PgConnection, lease: &Lease) -> Result<Ended,
 
 /// One row of the ledger for what the search found.
 async fn record(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     lease: &Lease,
     worker: Uuid,
     outcome: &str,
@@ -320,11 +342,7 @@ async fn record(
 }
 
 /// An unknown job goes back to its lane, or waits with its campaign or recurring post if that was paused meanwhile.
-async fn reschedule(
-    tx: &mut sqlx::PgConnection,
-    job: i64,
-    error: &Value,
-) -> Result<(), StoreError> {
+async fn reschedule(tx: &mut Conn, job: i64, error: &Value) -> Result<(), StoreError> {
     one_job(
         &sqlx::query(
             "-- reschedule\nupdate crier.jobs_open set state = 'scheduled', error = $2, next_attempt_at = null where id = $1 and state = 'unknown'",
@@ -338,7 +356,7 @@ async fn reschedule(
     pause_with_others(tx, job).await
 }
 
-async fn fail(tx: &mut sqlx::PgConnection, job: i64, error: &Value) -> Result<(), StoreError> {
+async fn fail(tx: &mut Conn, job: i64, error: &Value) -> Result<(), StoreError> {
     one_job(
         &sqlx::query("-- fail\nupdate crier.jobs set state = 'failed', error = $2 where id = $1 and state = 'unknown'")
             .bind(job)

@@ -57,32 +57,34 @@ impl Db {
     }
 
     /// Another process with the same database and keys of its own: the first seals, the others open.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the test's server is named by the script that started it"
-    )]
     pub(crate) async fn with_keys(&self, keys: &[u8]) -> Store {
-        let url = std::env::var("CRIER_TEST_DATABASE_URL").unwrap();
-        let (base, _) = url.rsplit_once('/').unwrap();
         let mut keys = keys.iter().map(|fill| key(*fill));
         let first = keys.next();
-        Store::connect(&options(format!("{base}/{}", self.name)), first)
+        Store::connect(&options(self.url()), first)
             .await
             .unwrap()
             .with_other_keys(keys.collect())
     }
 
-    /// Another process with the same database.
+    /// Where the database is.
     #[expect(
         clippy::disallowed_methods,
         reason = "the test's server is named by the script that started it"
     )]
-    pub(crate) async fn connect(&self) -> Store {
+    pub(crate) fn url(&self) -> String {
         let url = std::env::var("CRIER_TEST_DATABASE_URL").unwrap();
         let (base, _) = url.rsplit_once('/').unwrap();
-        Store::connect(&options(format!("{base}/{}", self.name)), None)
-            .await
-            .unwrap()
+        format!("{base}/{}", self.name)
+    }
+
+    /// Another process with the same database.
+    pub(crate) async fn connect(&self) -> Store {
+        self.connect_at(self.url()).await
+    }
+
+    /// One that has another way to it.
+    pub(crate) async fn connect_at(&self, url: String) -> Store {
+        Store::connect(&options(url), None).await.unwrap()
     }
 
     pub(crate) async fn account(&self, handle: &str, number: u32) -> Account {

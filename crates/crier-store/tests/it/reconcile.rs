@@ -110,6 +110,36 @@ async fn a_search_is_claimed_by_one_worker_and_tells_what_to_look_for() {
 }
 
 #[tokio::test]
+async fn a_look_that_lacked_a_grant_is_made_as_soon_as_the_account_has_logged_in() {
+    let db = lost(&["read in vain", "looked at before"]).await;
+    let [vain, before] = looks(&db).await.try_into().unwrap();
+    // The second one was read: its wait gives X time to show the post, and no login shortens it.
+    let wait = Duration::from_mins(2);
+    db.store
+        .look_again(&before.lease, wait, true)
+        .await
+        .unwrap();
+    let reason = json!({"code": "grant_dead"});
+    db.store
+        .pause_account(vain.lease.account, "needs_login", &reason)
+        .await
+        .unwrap();
+    let wait = Duration::from_mins(5);
+    db.store.look_again(&vain.lease, wait, false).await.unwrap();
+    db.advance("1 minute").await;
+    assert_eq!(looks(&db).await, [], "nothing can be read before the login");
+    db.account("acme", 1).await;
+    let [now] = looks(&db).await.try_into().unwrap();
+    assert_eq!((now.lease.subject, now.looks), (vain.lease.subject, 0));
+    db.store.look_again(&now.lease, wait, false).await.unwrap();
+    assert_eq!(looks(&db).await, [], "with a grant the wait is kept");
+    db.advance("61 seconds").await;
+    let [due] = looks(&db).await.try_into().unwrap();
+    assert_eq!((due.lease.subject, due.looks), (before.lease.subject, 1));
+    db.drop().await;
+}
+
+#[tokio::test]
 async fn a_found_post_publishes_the_job_once() {
     let db = lost(&["perhaps"]).await;
     let look = looks(&db).await.remove(0);

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use crier_core::limit::{LimitClass, Window, WindowLength};
+use crier_core::price::{Charge, Priced};
 use crier_core::reconcile::{
     CLOCK_ALLOWANCE, Next, Search, Seen, Sent, is_listed, next, pick as pick_post,
 };
 use crier_store::{Absent, Rival, StoreError};
 use serde_json::json;
 
+use crate::desk::PRICE;
 use crate::ops::Look;
 use crate::world::{Broken, LookHand, TTL, World, busy, pick, unexpected};
 
@@ -96,7 +98,7 @@ impl World<'_> {
                         length: WindowLength::QuarterHour,
                         limit: Some(1),
                         remaining: Some(0),
-                        resets_at: self.now + TimeDelta::seconds(100),
+                        resets_at: self.real + TimeDelta::seconds(100),
                     };
                     store
                         .note_read_windows(lease.account, &[window])
@@ -129,7 +131,7 @@ impl World<'_> {
             return Ok(false);
         }
         let from = hand.look.first_doubtful.unwrap_or(hand.look.created_at) - CLOCK_ALLOWANCE;
-        hand.seen = Some(self.x.list(self.now, lease.account, from));
+        hand.seen = Some(self.x.list(self.real, lease.account, from));
         Ok(true)
     }
 
@@ -171,11 +173,16 @@ impl World<'_> {
         let store = &db.store;
         let ended = match next {
             Next::Published(id) => {
+                let charge = Charge {
+                    kind: Priced::Post,
+                    calls: 1,
+                    micro_usd: PRICE,
+                };
                 let found = self
                     .fenced(
                         "settle_found",
                         &lease,
-                        store.settle_found(&lease, id, "found", None),
+                        store.settle_found(&lease, id, "found", Some(charge)),
                     )
                     .await?;
                 if matches!(found, Err(StoreError::PostTaken { .. })) {
@@ -186,6 +193,9 @@ impl World<'_> {
                     )
                     .await?
                 } else {
+                    if found.is_ok() {
+                        self.charged(lease.account).await;
+                    }
                     found.map(drop)
                 }
             }
@@ -242,6 +252,8 @@ fn rival(rival: &Rival) -> Sent<'_> {
 fn refused_or(result: Result<(), StoreError>, what: &str) -> Result<(), Broken> {
     match result {
         Ok(()) | Err(StoreError::LeaseLost { .. }) => Ok(()),
+        // Its row was deleted meanwhile: the search is dropped by whoever claims it next.
+        Err(StoreError::JobChanged { .. }) => Ok(()),
         Err(error) => Err(format!("{what}: {error}")),
     }
 }

@@ -91,6 +91,9 @@ async fn seed(db: &Db, seed: u64, is_shown: bool) -> (usize, u32) {
         Ok((done, _)) => (ops.len(), done),
         Err(broken) => {
             let finish = finishes(seed);
+            if setting("CRIER_SIM_SHRINK").is_some_and(|it| it == "0") {
+                panic!("seed {seed} breaks a promise: {broken}");
+            }
             let few = shrink(db, &ops, finish, &broken).await;
             let again = run(db, &few, finish).await.err().unwrap_or_default();
             panic!(

@@ -18,7 +18,7 @@ use crate::server::{bearer, client};
 /// Answers tried; each is read by every call.
 const ANSWERS: usize = 150;
 /// Most characters of a detail for people: X's own 1,000, its title, and our words around them.
-const MOST: usize = 1_600;
+pub(crate) const MOST: usize = 1_600;
 
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -109,7 +109,7 @@ async fn telling(told: Arc<Mutex<Vec<u8>>>) -> XClient {
 }
 
 /// Every call of the client; the faults that they end in.
-async fn every_call(x: &XClient) -> Vec<CallFault> {
+pub(crate) async fn every_call(x: &XClient) -> Vec<CallFault> {
     let auth = bearer();
     let app = AppCredentials {
         client_id: "cid".into(),

@@ -7,6 +7,8 @@ mod faults;
 #[cfg(test)]
 mod handshake;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod media;
 #[cfg(test)]
 mod requests;

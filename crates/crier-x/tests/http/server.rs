@@ -101,6 +101,11 @@ impl Server {
         seen[0].clone()
     }
 
+    /// All that came, in order.
+    pub(crate) fn all(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.seen.lock().unwrap().len()
     }

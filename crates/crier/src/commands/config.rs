@@ -39,6 +39,11 @@ impl ConfigCommand {
                     config.database.url.as_ref(),
                     config.database.url_file.as_deref(),
                 )?;
+                config::secret(
+                    "database.direct_url",
+                    config.database.direct_url.as_ref(),
+                    config.database.direct_url_file.as_deref(),
+                )?;
                 connect::key(config)?;
                 connect::other_keys(config)?;
                 connect::x(config)?;

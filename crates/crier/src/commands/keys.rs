@@ -153,9 +153,10 @@ async fn list(context: &Context) -> anyhow::Result<()> {
         "no key is configured, and nothing is sealed",
         |row| {
             head.iter()
-                .map(|name| match &row[name] {
-                    serde_json::Value::String(text) => text.clone(),
-                    other => other.to_string(),
+                .map(|name| {
+                    let cell = &row[name];
+                    cell.as_str()
+                        .map_or_else(|| cell.to_string(), str::to_owned)
                 })
                 .collect()
         },
@@ -303,7 +304,7 @@ async fn report(
     if !rotated.unopened.is_empty() {
         return Refusal::new(format!(
             "{} could not be sealed anew",
-            counted(rotated.unopened.len() as u64, "value", "values")
+            counted(u64::try_from(rotated.unopened.len()).unwrap_or(u64::MAX), "value", "values")
         ))
         .hint("configure the key that is missing among `secrets.other_keys` and run it again; for what is damaged: `crier auth login`")
         .fail();

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
+use chrono::{DateTime, Utc};
 use clap::Args;
 use crier_metrics::{Health, Metrics};
 use crier_scheduler::Scheduler;
 use crier_store::Store;
-use crier_worker::{Held, Rescue, V1Cache, Worker};
+use crier_worker::{Held, Quit, Rescue, V1Cache, Worker};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -27,8 +28,12 @@ use crate::screen::note;
 
 /// A loop that has not come round for this long is stalled.
 const STALLED: Duration = Duration::from_mins(1);
+/// How long closing the connections may take.
+const CLOSING: Duration = Duration::from_secs(2);
 /// How often a process notes that it is here.
 const PRESENCE: Duration = Duration::from_secs(10);
+/// How often this machine's clock is compared with the database's.
+const CLOCKS: Duration = Duration::from_secs(30);
 /// How often kept numbers are added up where nobody scrapes.
 const FOLD: Duration = Duration::from_secs(5);
 
@@ -118,6 +123,17 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
     let address = listener.local_addr()?;
     let rescue = Rescue::new(config.secrets.rescue_dir());
     let mut tasks = JoinSet::new();
+    let mut database_time = None;
+    if roles.scheduler || roles.worker {
+        let clocks = Clocks {
+            store: store.clone(),
+            metrics: metrics.clone(),
+        };
+        database_time = clocks.compare(&mut false).await;
+        tasks.spawn(named("clocks", clocks.watch(stop.soft.clone())));
+    }
+    // Fresh at each start; leases, attempts and `crier.workers` name the worker by it.
+    let id = Uuid::new_v4();
     if roles.scheduler {
         let scheduler = Scheduler {
             store: store.clone(),
@@ -138,16 +154,21 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
         if connect::key(config)?.is_none() {
             return Err(crier_store::StoreError::NoKey.into());
         }
+        let x = connect::x(config)?;
+        if let Some(now) = database_time {
+            x.told_the_time(now);
+        }
         let worker = Worker {
             store: store.clone(),
-            x: connect::x(config)?,
+            x,
             metrics: metrics.clone(),
-            id: Uuid::new_v4(),
+            id,
             options: config
                 .worker
                 .options(&config.media, &config.x, &config.prices, &config.webhooks),
             chance: rand::random::<f64>,
             v1: V1Cache::default(),
+            quit: Quit::default(),
             rescue: rescue.clone(),
         };
         tasks.spawn(named(
@@ -173,7 +194,10 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
         exporter.await?;
         Ok("exporter")
     });
-    tracing::info!(scheduler = roles.scheduler, worker = roles.worker, %address, "crier runs");
+    if store.is_pooled() {
+        tracing::info!("a pooler is in between: every statement is a transaction of its own");
+    }
+    tracing::info!(scheduler = roles.scheduler, worker = roles.worker, %id, %address, "crier runs");
     let pages = format!("http://{address}/metrics");
     if context.screen.json {
         context
@@ -193,7 +217,10 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
     if !held.is_empty() {
         return Err(left_in_hand(&held));
     }
-    store.close().await;
+    // A database that hangs must not keep the process from ending.
+    if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
+        tracing::warn!("the connections to the database did not close in time");
+    }
     ended?;
     tracing::info!("crier has stopped");
     Ok(())
@@ -289,6 +316,46 @@ async fn presence(store: Store, id: Uuid, role: &'static str, stop: Cancellation
             () = tokio::time::sleep(PRESENCE) => {}
             () = stop.cancelled() => {}
         }
+    }
+}
+
+/// Compares this machine's clock with the database's.
+struct Clocks {
+    store: Store,
+    metrics: Metrics,
+}
+
+impl Clocks {
+    /// Says when the clocks come apart and when they are together again.
+    async fn watch(self, stop: CancellationToken) {
+        // What was found at the start has been said.
+        let mut apart = true;
+        while !stop.is_cancelled() {
+            self.compare(&mut apart).await;
+            tokio::select! {
+                () = tokio::time::sleep(CLOCKS) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// The database's time, if it says one.
+    async fn compare(&self, apart: &mut bool) -> Option<DateTime<Utc>> {
+        let before = host::now();
+        let said = self.store.diagnosis().await.ok()?;
+        let skew_s = host::skew(before, said.server_time, host::now()).as_seconds_f64();
+        self.metrics.db_clock_skew(skew_s);
+        let was_apart = std::mem::replace(apart, skew_s.abs() > host::MOST_SKEW_S);
+        if *apart && !was_apart {
+            tracing::warn!(
+                skew_s,
+                "this machine's clock is {} the database's: nothing is decided by it, but set both by NTP",
+                host::apart(skew_s)
+            );
+        } else if was_apart && !*apart {
+            tracing::debug!(skew_s, "this machine's clock and the database's agree");
+        }
+        Some(said.server_time)
     }
 }
 

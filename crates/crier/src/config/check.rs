@@ -2,8 +2,19 @@
 //!
 //! **Invariant:** what passes here cannot stop a role from starting, but for what lies outside: files, the database, X.
 
+use serde_json::Value;
+
 use super::Config;
 use crate::exit::Refusal;
+
+/// The most of each unit that is taken: what is reckoned with it must end on some calendar. The last one is for all others.
+const MOST: [(&str, u64); 5] = [
+    ("_s", 366 * 86_400),
+    ("_ms", 86_400_000),
+    ("_days", 36_500),
+    ("_bytes", 1 << 40),
+    ("", 4_294_967_295),
+];
 
 impl Config {
     /// What no single setting can be wrong about.
@@ -18,6 +29,10 @@ impl Config {
         fault(
             self.database.url.is_some() && self.database.url_file.is_some(),
             "`database.url` and `database.url_file` are both set: leave one out",
+        )?;
+        fault(
+            self.database.direct_url.is_some() && self.database.direct_url_file.is_some(),
+            "`database.direct_url` and `database.direct_url_file` are both set: leave one out",
         )?;
         fault(
             self.secrets.key.is_some() && self.secrets.key_file.is_some(),
@@ -73,6 +88,33 @@ impl Config {
                     < self.scheduler.poll_ms.saturating_mul(3),
             "`scheduler.leader_ttl_s` must be at least three times `scheduler.poll_ms`",
         )?;
+        self.check_sizes()?;
         self.x.config().map(|_| ())
+    }
+
+    /// Whether each number is one that can be reckoned with.
+    fn check_sizes(&self) -> anyhow::Result<()> {
+        let tree = serde_json::to_value(self)?;
+        let sections = tree.as_object().into_iter().flatten();
+        for (section, settings) in sections {
+            for (key, value) in settings.as_object().into_iter().flatten() {
+                let most = MOST.iter().find(|(unit, _)| key.ends_with(unit));
+                let most = most.map_or(0, |(_, most)| *most);
+                let numbers = value
+                    .as_array()
+                    .map_or_else(|| vec![value], |list| list.iter().collect());
+                let above = numbers
+                    .into_iter()
+                    .filter_map(Value::as_u64)
+                    .find(|number| *number > most);
+                if let Some(number) = above {
+                    return Refusal::new(format!(
+                        "`{section}.{key}` is {number}, at most {most} is taken"
+                    ))
+                    .fail();
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -68,6 +68,14 @@ pub(crate) struct Database {
     pub(crate) url: Option<SecretString>,
     /// File that holds the address.
     pub(crate) url_file: Option<PathBuf>,
+    /// What the address leads to: `auto` finds a pooler out when it connects.
+    pub(crate) pooler: Pooler,
+    /// Address of Postgres itself, past the pooler: `crier migrate` needs it, and with it notifications arrive.
+    #[schemars(with = "Option<String>")]
+    #[serde(serialize_with = "masked_address")]
+    pub(crate) direct_url: Option<SecretString>,
+    /// File that holds the address past the pooler.
+    pub(crate) direct_url_file: Option<PathBuf>,
     /// Connections of this process.
     pub(crate) max_connections: u32,
     /// Longest wait for a free connection, in seconds.
@@ -83,10 +91,37 @@ impl Default for Database {
         Self {
             url: None,
             url_file: None,
+            pooler: Pooler::Auto,
+            direct_url: None,
+            direct_url_file: None,
             max_connections: 10,
             acquire_timeout_s: 10,
             embedded_folder: ".crier".into(),
             embedded_user: "nobody".into(),
+        }
+    }
+}
+
+/// What stands between crier and Postgres.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Pooler {
+    /// Found out when connecting.
+    #[default]
+    Auto,
+    /// A pooler in transaction mode, such as pgbouncer.
+    Transaction,
+    /// Nothing, or a pooler that keeps sessions and their settings.
+    None,
+}
+
+impl Pooler {
+    /// As the store knows it.
+    pub(crate) fn store(self) -> crier_store::Pooler {
+        match self {
+            Self::Auto => crier_store::Pooler::Auto,
+            Self::Transaction => crier_store::Pooler::Transaction,
+            Self::None => crier_store::Pooler::None,
         }
     }
 }
@@ -364,6 +399,7 @@ impl Worker {
             prices: prices.table(),
             webhook_rules: webhooks.rules(),
             webhook_timeout: Duration::from_secs(webhooks.timeout_s),
+            stop_grace: Duration::from_secs(self.stop_grace_s),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crier_store::{Store, StoreOptions};
+use crier_store::{Store, StoreError, StoreOptions};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -57,6 +57,27 @@ impl Role {
         self.child.id().unwrap()
     }
 
+    /// SIGTERM, and nothing is waited for.
+    pub(crate) async fn terminate(&self) {
+        let told = Command::new("kill")
+            .args(["-TERM", &self.id().to_string()])
+            .status();
+        assert!(told.await.unwrap().success());
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// How it ended, once it has by itself.
+    pub(crate) async fn end(&mut self) -> std::process::ExitStatus {
+        tokio::time::timeout(Duration::from_secs(60), self.child.wait())
+            .await
+            .expect("ends in time")
+            .unwrap()
+    }
+
     /// SIGKILL: nothing is said and nothing is finished.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
@@ -80,6 +101,11 @@ impl Stage {
     pub(crate) async fn new(script: &Value) -> Self {
         let url = std::env::var("CRIER_TEST_DATABASE_URL")
             .expect("run `make test`, or `scripts/with-postgres cargo test`");
+        Self::on(url, script).await
+    }
+
+    /// On a server of its own.
+    pub(crate) async fn on(url: String, script: &Value) -> Self {
         let admin = Store::connect(&options(url.clone()), None).await.unwrap();
         let name = format!("crier_e2e_{}", uuid::Uuid::new_v4().simple());
         admin
@@ -190,6 +216,11 @@ impl Stage {
         self.store.run_script(sql).await.unwrap();
     }
 
+    /// The same, if the database takes it.
+    pub(crate) async fn tried(&self, sql: &str) -> Result<(), StoreError> {
+        self.store.run_script(sql).await
+    }
+
     pub(crate) async fn rows(&self, query: &str) -> Vec<Value> {
         self.store.select_json(query).await.unwrap()
     }
@@ -200,7 +231,7 @@ impl Stage {
         while self.rows(query).await != [serde_json::json!({"done": true})] {
             if begin.elapsed() > within {
                 let jobs = self
-                    .rows("select id, text, state, attempts, error from crier.jobs order by id")
+                    .rows("select id, left(text, 300) as text, state, attempts, crier.readable(error) as error from crier.jobs order by id")
                     .await;
                 panic!("not within {within:?}: {query}\n{jobs:#?}");
             }
