@@ -72,6 +72,8 @@ pub struct Readings {
     pub costs: Vec<AppCost>,
     /// Inserted rows that no scheduler has looked at yet.
     pub signals: i64,
+    /// Rows that Postgres has not cleaned up yet, by table.
+    pub dead_rows: Vec<(String, i64)>,
     /// Webhooks that are still to be delivered; at most as many are counted as of signals.
     pub webhooks_waiting: i64,
     /// Webhooks that were given up.
@@ -212,7 +214,15 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
+        let dead_rows = sqlx::query_as(
+            "-- readings
+            select relname::text, n_dead_tup from pg_stat_user_tables where schemaname = 'crier'
+               and relname in ('lanes', 'leases', 'jobs_open', 'attempts', 'media_uploads', 'lane_signals')",
+        )
+        .fetch_all(&self.pool)
+        .await?;
         Ok(Readings {
+            dead_rows,
             server_time: sizes.server_time,
             totals,
             due: sizes.due,

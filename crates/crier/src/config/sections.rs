@@ -314,6 +314,11 @@ impl Default for Media {
 }
 
 impl Media {
+    /// Where fetched files wait.
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.spool_dir.clone().unwrap_or_else(std::env::temp_dir)
+    }
+
     /// Which addresses may be fetched.
     pub(crate) fn url_rules(&self) -> crier_core::media::UrlRules {
         crier_core::media::UrlRules {
@@ -389,7 +394,7 @@ impl Worker {
             look_waits: self.look_waits_s.map(Duration::from_secs),
             uploads: media.uploads,
             media_root: media.root.clone(),
-            spool_dir: media.spool_dir.clone().unwrap_or_else(std::env::temp_dir),
+            spool_dir: media.spool(),
             urls: media.fetch(),
             one_shot: x.media_upload == MediaUpload::OneShot,
             segment_bytes: media.segment_bytes,

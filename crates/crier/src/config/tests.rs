@@ -276,7 +276,7 @@ fn what_is_taken_can_be_reckoned_with() {
                     // No sum of what is taken overflows.
                     let _ = config
                         .worker
-                        .options(&config.media, &config.x, &config.prices);
+                        .options(&config.media, &config.x, &config.prices, &config.webhooks);
                     let number: u64 = value.parse().unwrap();
                     let dumped = serde_json::to_value(&config).unwrap();
                     assert_ne!(
