@@ -18,3 +18,4 @@ pub mod text;
 pub mod tier;
 pub mod v1;
 pub mod verdict;
+pub mod webhook;

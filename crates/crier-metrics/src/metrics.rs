@@ -13,7 +13,7 @@ use crier_core::price::Priced;
 use prometheus::{Counter, IntCounter, IntGauge, Registry, TextEncoder};
 
 use crate::labels::{
-    AccountStatus, AppStatus, AttemptEnd, CheckEnd, JobEnd, Label, LeasePhase, OpenState,
+    AccountStatus, AppStatus, AttemptEnd, CheckEnd, Folder, HookEnd, HotTable, JobEnd, Label, LeasePhase, OpenState,
     PoolState, RefreshEnd, SlotEnd, UnknownEnd, UploadEnd,
 };
 use crate::reading::{LimitReading, Reading};
@@ -200,6 +200,17 @@ impl Metrics {
         self.inner.table.recurring_slots_total.at(end).inc_by(count);
     }
 
+    /// So much room is free in a folder.
+    pub fn disk_free(&self, folder: Folder, bytes: u64) {
+        let free = self.inner.table.disk_free_bytes.with_label_values(&[folder.as_str()]);
+        free.set(gauge(bytes));
+    }
+
+    /// One try of a webhook ended so.
+    pub fn webhook(&self, end: HookEnd) {
+        self.inner.table.webhook_tries_total.at(end).inc();
+    }
+
     /// The database's clock is ahead of ours by so many seconds; negative when it is behind.
     pub fn db_clock_skew(&self, seconds: f64) {
         self.inner.table.db_clock_skew_seconds.set(seconds);
@@ -312,6 +323,14 @@ impl Metrics {
             .set(reading.db_oldest_transaction.as_secs_f64());
         table.unknown_open.set(gauge(reading.unknown_open));
         table.signals_backlog.set(gauge(reading.signals_backlog));
+        for hot in HotTable::ALL {
+            table
+                .db_dead_rows
+                .at(*hot)
+                .set(gauge(reading.db_dead_rows.get(*hot)));
+        }
+        table.webhooks_waiting.set(gauge(reading.webhooks_waiting));
+        table.webhooks_dead.set(gauge(reading.webhooks_dead));
         table
             .token_expiry_seconds
             .set(reading.token_expiry_seconds.unwrap_or(f64::NAN));

@@ -5,6 +5,7 @@
 //! other, and both open.
 
 use crate::accounts::{app_purpose, purpose};
+use crate::webhooks::webhook_purpose;
 use crate::{Store, StoreError};
 
 /// How much is sealed with a key.
@@ -18,6 +19,8 @@ pub struct SealedCount {
     pub oauth1: i64,
     /// Secrets of apps.
     pub apps: i64,
+    /// Addresses of webhooks.
+    pub webhooks: i64,
     /// Processes seen in the last seconds that seal with it.
     pub processes: i64,
     /// Their machines.
@@ -27,11 +30,11 @@ pub struct SealedCount {
 /// A sealed value that is not under the current key.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct SealedRow {
-    /// `oauth2`, `oauth1` or `app`.
+    /// `oauth2`, `oauth1`, `app` or `webhook`.
     pub kind: String,
-    /// Number of the account or app.
+    /// Number of the account, app or webhook.
     pub id: i64,
-    /// Handle of the account, or client id of the app.
+    /// Handle of the account, client id of the app, or name of the webhook.
     pub name: String,
     /// Name of its key.
     pub key_id: String,
@@ -60,10 +63,11 @@ impl Store {
         Ok(sqlx::query_as(
             "-- sealed_counts
             select key_id, count(*) filter (where kind = 'oauth2') as oauth2, count(*) filter (where kind = 'oauth1') as oauth1,
-                   count(*) filter (where kind = 'app') as apps, count(*) filter (where kind = 'process') as processes,
+                   count(*) filter (where kind = 'app') as apps, count(*) filter (where kind = 'webhook') as webhooks, count(*) filter (where kind = 'process') as processes,
                    coalesce(array_agg(distinct host order by host) filter (where kind = 'process'), '{}') as hosts
               from (select key_id, kind, null as host from crier.credentials
                     union all select key_id, 'app', null from crier.apps where key_id is not null
+                    union all select key_id, 'webhook', null from crier.webhooks
                     union all select key_id, 'process', host from crier.workers
                      where key_id is not null and seen_at > crier.now() - $1 * interval '1 second') s
              group by key_id order by key_id",
@@ -86,7 +90,9 @@ impl Store {
               select c.kind, c.account_id as id, a.handle as name, c.key_id, c.sealed
                 from crier.credentials c join crier.accounts a on a.id = c.account_id
               union all
-              select 'app', p.id, p.client_id, p.key_id, p.sealed_secret from crier.apps p where p.sealed_secret is not null) s
+              select 'app', p.id, p.client_id, p.key_id, p.sealed_secret from crier.apps p where p.sealed_secret is not null
+              union all
+              select 'webhook', w.id, w.name, w.key_id, w.sealed from crier.webhooks w) s
              where key_id <> $1 and (kind, id) > ($2, $3) order by kind, id limit $4",
         )
         .bind(self.key()?.id())
@@ -109,6 +115,13 @@ impl Store {
                 update crier.apps set sealed_secret = $3, key_id = $4
                  where id = $1 and sealed_secret = $2 and key_id = $5 and $6 = 'app'",
             )
+        } else if row.kind == "webhook" {
+            (
+                webhook_purpose(&row.name),
+                "-- reseal: webhook
+                update crier.webhooks set sealed = $3, key_id = $4
+                 where id = $1 and sealed = $2 and key_id = $5 and $6 = 'webhook'",
+            )
         } else {
             (
                 purpose(row.id, &row.kind),
@@ -119,6 +132,7 @@ impl Store {
         };
         let plain = self.open_sealed(&purpose, &row.key_id, &row.sealed, || match &*row.kind {
             "app" => format!("the client secret of the app `{}`", row.name),
+            "webhook" => format!("the address of the webhook `{}`", row.name),
             "oauth1" => format!("the OAuth 1.0a tokens of `{}`", row.name),
             _ => format!("the tokens of `{}`", row.name),
         })?;

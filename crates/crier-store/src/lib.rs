@@ -42,6 +42,7 @@ mod suspects;
 mod sweeps;
 mod unpublish;
 mod wake;
+mod webhooks;
 mod workers;
 
 pub use accounts::{Account, Import, OAuth1Tokens, OAuth2Tokens, OpenedOAuth1, OpenedTokens};
@@ -73,6 +74,7 @@ pub use staging::{Lent, NewSession, PutOff, StageExpired, Upload};
 pub use suspects::{CRASH_BOUND, Risky};
 pub use sweeps::{HeldCursor, HeldSweep};
 pub use unpublish::{Deletion, JobPost};
+pub use webhooks::{Delivery, DeliveryRow, NewWebhook, OpenedWebhook, WebhookRow};
 pub use wake::{SCHEDULER_CHANNEL, WORKER_CHANNEL, WakeUps};
 pub use workers::Present;
 

@@ -17,6 +17,7 @@ mod spool;
 mod stage;
 mod token;
 mod unpublish;
+mod webhooks;
 
 pub use by_v1::V1Cache;
 pub use folder::{SeenFile, look_at_file};

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crier_core::media::UrlRules;
 use crier_core::price::Prices;
 use crier_metrics::{Heartbeat, Metrics};
 use crier_store::{Store, StoreError, WORKER_CHANNEL, WakeUps};
@@ -57,6 +58,10 @@ pub struct WorkerOptions {
     pub lead: Duration,
     /// What X charges.
     pub prices: Prices,
+    /// Which addresses webhooks may have.
+    pub webhook_rules: UrlRules,
+    /// Longest time for one try of a webhook.
+    pub webhook_timeout: Duration,
     /// How long a stop may take: what is being sent is given up shortly before, and looked up later.
     pub stop_grace: Duration,
 }
@@ -80,6 +85,8 @@ impl Default for WorkerOptions {
             processing: Duration::from_mins(15),
             lead: Duration::from_mins(30),
             prices: Prices::default(),
+            webhook_rules: UrlRules::default(),
+            webhook_timeout: Duration::from_secs(15),
             stop_grace: Duration::from_secs(25),
         }
     }
@@ -129,6 +136,7 @@ impl Worker {
         running.spawn(self.clone().reconcile(stop.clone()));
         running.spawn(self.clone().stage(stop.clone()));
         running.spawn(self.clone().probe(stop.clone()));
+        running.spawn(self.clone().webhooks(stop.clone()));
         let mut overdue = 0;
         while !stop.is_cancelled() {
             heartbeat.beat();

@@ -166,7 +166,23 @@ impl Fetcher {
         .passing())
     }
 
+    /// Which addresses it may ask.
+    pub(crate) const fn rules(&self) -> &UrlRules {
+        &self.options.rules
+    }
+
     async fn ask(&self, url: &Url) -> Result<Response, Fault> {
+        let client = self.client(url).await?;
+        client
+            .get(url.clone())
+            .header(ACCEPT_ENCODING, "identity")
+            .send()
+            .await
+            .map_err(|error| unreachable(url, &describe(error)))
+    }
+
+    /// What asks this one host, at addresses that were checked, and follows no redirect.
+    pub(crate) async fn client(&self, url: &Url) -> Result<Client, Fault> {
         let addresses = self.resolve(url).await?;
         // An error only says that a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -174,7 +190,7 @@ impl Fetcher {
         if url.scheme() == "http" {
             builder = builder.tls_certs_only([]);
         }
-        let client = builder
+        builder
             .dns_resolver(Arc::new(Checked(addresses)))
             .user_agent(&self.options.user_agent)
             .redirect(redirect::Policy::none())
@@ -185,12 +201,6 @@ impl Fetcher {
             .read_timeout(self.options.stall)
             .pool_max_idle_per_host(0)
             .build()
-            .map_err(|error| unreachable(url, &describe(error)))?;
-        client
-            .get(url.clone())
-            .header(ACCEPT_ENCODING, "identity")
-            .send()
-            .await
             .map_err(|error| unreachable(url, &describe(error)))
     }
 

@@ -22,6 +22,7 @@ mod faults;
 mod fetch;
 mod handshake;
 mod headers;
+mod hook;
 mod media;
 mod oauth1;
 mod posts;
@@ -37,6 +38,7 @@ pub use consent::{ConsentRequest, Pkce};
 pub use departure::Departure;
 pub use fetch::{FetchOptions, Fetched, Fetcher};
 pub use handshake::{OUT_OF_BAND, RequestToken, UserTokens};
+pub use hook::{Hook, HookClient, SECRET_PREFIX};
 pub use media::{
     MediaState, NewMedia, NewSubtitles, Processing, ProcessingError, ProcessingState,
     UploadSession, WholeMedia,

@@ -5,6 +5,7 @@
 
 mod check;
 mod sections;
+mod webhooks;
 mod words;
 
 use std::ffi::OsString;

@@ -106,7 +106,7 @@ pub(crate) fn worker(config: &Config, store: &Store) -> anyhow::Result<Worker> {
         id: uuid::Uuid::new_v4(),
         options: config
             .worker
-            .options(&config.media, &config.x, &config.prices),
+            .options(&config.media, &config.x, &config.prices, &config.webhooks),
         chance: rand::random::<f64>,
         v1: V1Cache::default(),
         quit: Quit::default(),

@@ -8,7 +8,7 @@ use crier_core::answer::Endpoint;
 use crier_core::limit::{LimitClass, WindowLength};
 use crier_core::price::Priced;
 use crier_metrics::{
-    AccountStatus, AppStatus, BoxFuture, Counts, Gather, JobEnd, Label, LeasePhase, LimitReading,
+    AccountStatus, AppStatus, BoxFuture, Counts, Folder, Gather, HotTable, JobEnd, Label, LeasePhase, LimitReading,
     Metrics, Missing, OpenState, Reading, Ready, SourceError,
 };
 use crier_store::{Readings, SchemaState, Store, WindowReading};
@@ -19,8 +19,10 @@ use crate::host;
 pub(crate) struct Database {
     /// Where to ask.
     pub(crate) store: Store,
-    /// For what is known here alone: the pool, the clocks.
+    /// For what is known here alone: the pool, the clocks, the disks.
     pub(crate) metrics: Metrics,
+    /// Folders that need room.
+    pub(crate) folders: Vec<(Folder, std::path::PathBuf)>,
 }
 
 impl Gather for Database {
@@ -33,6 +35,11 @@ impl Gather for Database {
             let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
             let (used, idle) = self.store.pool_use();
             self.metrics.db_pool(count(idle), count(used));
+            for (folder, path) in &self.folders {
+                if let Some(free) = host::free_bytes(path) {
+                    self.metrics.disk_free(*folder, free);
+                }
+            }
             Ok(reading(&readings))
         })
     }
@@ -122,6 +129,13 @@ fn reading(from: &Readings) -> Reading {
             })
             .collect(),
         signals_backlog: natural(from.signals),
+        db_dead_rows: from
+            .dead_rows
+            .iter()
+            .filter_map(|(table, count)| Some((HotTable::parse(table)?, natural(*count))))
+            .collect(),
+        webhooks_waiting: natural(from.webhooks_waiting),
+        webhooks_dead: natural(from.webhooks_dead),
         db_oldest_transaction: seconds(from.oldest_transaction_s),
         token_expiry_seconds: from.token_expiry_s,
         limits: from.windows.iter().filter_map(limit).collect(),

@@ -40,3 +40,9 @@ pub(crate) fn name() -> String {
         .find(|name| !name.is_empty())
         .unwrap_or_else(|| "unknown".to_owned())
 }
+
+/// Room in a folder that an ordinary user may fill, in bytes; nothing if the folder cannot be asked.
+pub(crate) fn free_bytes(folder: &std::path::Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(folder).ok()?;
+    found.f_bavail.checked_mul(found.f_frsize)
+}

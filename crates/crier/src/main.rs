@@ -20,6 +20,7 @@ mod lint;
 mod probe;
 mod processes;
 mod screen;
+mod supervisor;
 
 use std::process::ExitCode;
 

@@ -29,3 +29,4 @@ mod secrets;
 mod staging;
 mod unwilling;
 mod upkeep;
+mod webhooks;

@@ -124,6 +124,7 @@ async fn counts(store: &Store) -> anyhow::Result<Vec<SealedCount>> {
                 oauth2: 0,
                 oauth1: 0,
                 apps: 0,
+                webhooks: 0,
                 processes: 0,
                 hosts: Vec::new(),
             });
@@ -141,11 +142,11 @@ async fn list(context: &Context) -> anyhow::Result<()> {
         .map(|count| {
             json!({
                 "key": count.key_id, "here": role(&known, &count.key_id), "oauth2": count.oauth2, "oauth1": count.oauth1,
-                "apps": count.apps, "processes": count.processes, "hosts": count.hosts,
+                "apps": count.apps, "webhooks": count.webhooks, "processes": count.processes, "hosts": count.hosts,
             })
         })
         .collect();
-    let head = ["key", "here", "oauth2", "oauth1", "apps", "processes"];
+    let head = ["key", "here", "oauth2", "oauth1", "apps", "webhooks", "processes"];
     context.screen.rows(
         &rows,
         &head,
@@ -181,7 +182,7 @@ async fn rotate(context: &Context, dry_run: bool) -> anyhow::Result<()> {
         .await?
         .iter()
         .filter(|count| count.key_id != current)
-        .map(|count| count.oauth2 + count.oauth1 + count.apps)
+        .map(|count| count.oauth2 + count.oauth1 + count.apps + count.webhooks)
         .sum();
     if dry_run {
         if context.screen.json {

@@ -3,13 +3,14 @@
 //! **Invariant:** when one role ends by itself, all end and the process fails; on a signal nothing new is begun, and what
 //! is in flight is waited for, but not for ever.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 use clap::Args;
-use crier_metrics::{Health, Metrics};
+use crier_metrics::{Folder, Health, Metrics};
 use crier_scheduler::Scheduler;
 use crier_store::Store;
 use crier_worker::{Held, Quit, Rescue, V1Cache, Worker};
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Context;
+use crate::config::Config;
 use crate::connect;
 use crate::embedded::home::Home;
 use crate::exit::{Refusal, Refuse};
@@ -25,6 +27,7 @@ use crate::gather::Database;
 use crate::host;
 use crate::lifecycle::{Stop, stop_on_signals};
 use crate::screen::note;
+use crate::supervisor;
 
 /// A loop that has not come round for this long is stalled.
 const STALLED: Duration = Duration::from_mins(1);
@@ -139,7 +142,7 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
             store: store.clone(),
             metrics: metrics.clone(),
             id: Uuid::new_v4(),
-            options: config.scheduler.options(&config.media),
+            options: config.scheduler.options(&config.media, &config.webhooks),
         };
         tasks.spawn(named(
             "presence",
@@ -165,7 +168,7 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
             id,
             options: config
                 .worker
-                .options(&config.media, &config.x, &config.prices),
+                .options(&config.media, &config.x, &config.prices, &config.webhooks),
             chance: rand::random::<f64>,
             v1: V1Cache::default(),
             quit: Quit::default(),
@@ -181,7 +184,9 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
     let database = Arc::new(Database {
         store: store.clone(),
         metrics: metrics.clone(),
+        folders: folders(config, roles),
     });
+    let watched = health.clone();
     let exporter = crier_metrics::exporter::serve(
         listener,
         metrics,
@@ -206,6 +211,11 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
     } else {
         context.screen.line(&pages);
     }
+    supervisor::ready();
+    tasks.spawn(named(
+        "watchdog",
+        supervisor::watch(watched, stop.soft.clone()),
+    ));
     let ended = supervise(
         &mut tasks,
         stop,
@@ -259,6 +269,18 @@ fn left_in_hand(held: &[Held]) -> anyhow::Error {
         hint: hints.join("; "),
     }
     .into()
+}
+
+/// Folders that these roles need room in, or read.
+fn folders(config: &Config, roles: Roles) -> Vec<(Folder, PathBuf)> {
+    let mut folders = Vec::new();
+    if roles.worker || roles.scheduler {
+        folders.push((Folder::Media, config.media.root.clone()));
+    }
+    if roles.worker {
+        folders.push((Folder::Spool, config.media.spool()));
+    }
+    folders
 }
 
 async fn named(name: &'static str, role: impl Future<Output = ()>) -> anyhow::Result<&'static str> {

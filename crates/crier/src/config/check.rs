@@ -70,6 +70,12 @@ impl Config {
             "`media.url_max_bytes` and `media.url_timeout_s` must be at least 1, and `media.url_ports` needs a port",
         )?;
         fault(
+            self.webhooks.timeout_s == 0
+                || self.webhooks.timeout_s > 60
+                || self.webhooks.ports.is_empty(),
+            "`webhooks.timeout_s` must be 1 to 60, and `webhooks.ports` needs a port",
+        )?;
+        fault(
             self.worker.lease_s < self.x.timeout_s.saturating_add(10),
             "`worker.lease_s` must be at least 10 s more than `x.timeout_s`: a call must end before its lease does",
         )?;

@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Environment;
+use super::webhooks::Webhooks;
 use crate::exit::Refuse;
 
 /// Settings of crier. Each can be set in the file or as a variable: `worker.concurrency` is `CRIER__WORKER__CONCURRENCY`.
@@ -43,6 +44,9 @@ pub(crate) struct Config {
     /// What makes due rows claimable.
     #[serde(deserialize_with = "or_default")]
     pub(crate) scheduler: Scheduler,
+    /// Whom to tell what became of jobs; `crier webhooks add` says whom.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) webhooks: Webhooks,
     /// Pages for Prometheus and for whoever supervises the process.
     #[serde(deserialize_with = "or_default")]
     pub(crate) exporter: Exporter,
@@ -310,6 +314,11 @@ impl Default for Media {
 }
 
 impl Media {
+    /// Where fetched files wait.
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.spool_dir.clone().unwrap_or_else(std::env::temp_dir)
+    }
+
     /// Which addresses may be fetched.
     pub(crate) fn url_rules(&self) -> crier_core::media::UrlRules {
         crier_core::media::UrlRules {
@@ -374,6 +383,7 @@ impl Worker {
         media: &Media,
         x: &X,
         prices: &Prices,
+        webhooks: &Webhooks,
     ) -> crier_worker::WorkerOptions {
         crier_worker::WorkerOptions {
             concurrency: self.concurrency,
@@ -384,7 +394,7 @@ impl Worker {
             look_waits: self.look_waits_s.map(Duration::from_secs),
             uploads: media.uploads,
             media_root: media.root.clone(),
-            spool_dir: media.spool_dir.clone().unwrap_or_else(std::env::temp_dir),
+            spool_dir: media.spool(),
             urls: media.fetch(),
             one_shot: x.media_upload == MediaUpload::OneShot,
             segment_bytes: media.segment_bytes,
@@ -392,6 +402,8 @@ impl Worker {
             lead: Duration::from_secs(media.lead_s),
             refresh_ahead: Duration::from_secs(self.refresh_ahead_s),
             prices: prices.table(),
+            webhook_rules: webhooks.rules(),
+            webhook_timeout: Duration::from_secs(webhooks.timeout_s),
             stop_grace: Duration::from_secs(self.stop_grace_s),
         }
     }
@@ -503,7 +515,11 @@ impl Default for Scheduler {
 
 impl Scheduler {
     /// Settings of the loop.
-    pub(crate) fn options(&self, media: &Media) -> crier_scheduler::SchedulerOptions {
+    pub(crate) fn options(
+        &self,
+        media: &Media,
+        webhooks: &Webhooks,
+    ) -> crier_scheduler::SchedulerOptions {
         crier_scheduler::SchedulerOptions {
             poll: Duration::from_millis(self.poll_ms),
             leader_ttl: Duration::from_secs(self.leader_ttl_s),
@@ -523,6 +539,7 @@ impl Scheduler {
                 attempts_days: self.attempts_days,
                 uploads_days: self.uploads_days,
                 workers_days: self.workers_days,
+                webhooks_days: webhooks.keep_days,
             },
         }
     }

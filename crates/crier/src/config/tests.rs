@@ -37,7 +37,7 @@ fn the_environment_goes_before_the_file() {
     assert_eq!(config.worker.look_waits_s, [11, 22, 33, 44]);
     let options = config
         .worker
-        .options(&config.media, &config.x, &config.prices);
+        .options(&config.media, &config.x, &config.prices, &config.webhooks);
     assert!(options.one_shot && options.urls.rules.allow_private);
     assert_eq!(options.urls.rules.ports, [8443]);
     assert_eq!(options.spool_dir, Path::new("/var/tmp/crier"));
@@ -281,7 +281,7 @@ fn what_is_taken_can_be_reckoned_with() {
                     // No sum of what is taken overflows.
                     let _ = config
                         .worker
-                        .options(&config.media, &config.x, &config.prices);
+                        .options(&config.media, &config.x, &config.prices, &config.webhooks);
                     let number: u64 = value.parse().unwrap();
                     let dumped = serde_json::to_value(&config).unwrap();
                     assert_ne!(

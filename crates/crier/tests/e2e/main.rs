@@ -24,6 +24,7 @@ mod tokens;
 mod unknown;
 mod unpublish;
 mod v1;
+mod webhooks;
 
 use std::time::Duration;
 
