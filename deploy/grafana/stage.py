@@ -6,6 +6,7 @@ It is started beside a private PostgreSQL by `scripts/with-postgres`; everything
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -20,9 +21,15 @@ ACCOUNTS = ["acme", "orbit", "lumen", "dead", "frozen"]
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A port below those that outgoing connections get, so that none of them takes it before its server does."""
+    while True:
+        port = random.randint(20000, 32000)
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 def until(what, ask, seconds=60):
@@ -33,7 +40,7 @@ def until(what, ask, seconds=60):
             answer = ask()
             if answer:
                 return answer
-        except (OSError, urllib.error.URLError, subprocess.CalledProcessError):
+        except (OSError, ValueError, urllib.error.URLError, subprocess.CalledProcessError):
             pass
         time.sleep(0.2)
     raise SystemExit(f"dashboards: not within {seconds} s: {what}")
