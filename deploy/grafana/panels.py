@@ -153,7 +153,7 @@ WORKERS = Dashboard(
             Panel("timeseries", "Connections", "Of the pools of all processes. All used for long: raise `database.max_connections`, or look for slow statements.",
                   Prom(f"sum by (state) (crier_db_pool_connections{J})", "{{state}}"), stack=True, runbook="database"),
             Panel("timeseries", "Failed calls a minute", "By operation. crier goes on by itself when the database is back.", Prom(per_minute("crier_db_errors_total", "operation"), "{{operation}}", empty=QUIET), stack=True, runbook="database"),
-            Panel("timeseries", "Oldest snapshot", "A transaction that stays open keeps Postgres from cleaning up: lanes get slow after hours of it.", Prom(db("crier_db_oldest_snapshot_seconds"), "age"), unit="s", bad=(600, 3600), runbook="snapshot-held"),
+            Panel("timeseries", "Oldest transaction", "A transaction that stays open keeps Postgres from cleaning up: lanes get slow after hours of it.", Prom(db("crier_db_oldest_transaction_age_seconds"), "age"), unit="s", bad=(600, 3600), runbook="snapshot-held"),
             Panel("timeseries", "Dead rows", "Rows that autovacuum has not cleaned up yet, by table.", Prom(db("crier_db_dead_rows", "table"), "{{table}}"), runbook="snapshot-held"),
             Panel("timeseries", "Clock of the database less that of the host", "crier decides by the database's clock; OAuth 1.0a and logs use the host's.", Prom(f"crier_db_clock_skew_seconds{J}", "{{instance}}"), unit="s", runbook="clock"),
             Panel("timeseries", "Age of these numbers", "What the exporters last read of the database, and scrapes for which they could not.",
