@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crier_store::{Expired, NewSession, Settlement, StoreError, Why};
+use crier_store::{Check, Expansion, Expired, Finding, NewSession, Settlement, StoreError, Why};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -243,4 +243,76 @@ async fn an_end_written_beside_the_call_is_never_taken_back_by_its_outcome() {
         assert_eq!(db.state(1).await, "cancelled", "{outcome:?}");
         db.drop().await;
     }
+}
+
+#[tokio::test]
+async fn whatever_somebody_holds_keeps_nobody_waiting() {
+    let db = jobs(1).await;
+    let (store, nobody) = (&db.store, Uuid::nil());
+    while store.apply_signals(9).await.unwrap() > 0 {}
+    // Something of every kind that is due, or was left by the dead.
+    db.sql(
+        r#"insert into crier.jobs (account, text, media) values ('a1', 'x', '[{"path": "a.png"}, {"path": "b.png"}]'), ('a1', 'y', '[]');
+           insert into crier.jobs (account, text, after, max_lateness) values ('a1', 'reply', 3, null), ('a1', 'late', null, '0');
+           insert into crier.recurring (name, account, cron, template) values ('r', 'a1', '0 9 * * *', '{"text": "x"}')"#,
+    )
+    .await;
+    store.plan_uploads(2, CALL).await.unwrap();
+    db.sql(
+        "update crier.jobs set state = 'unknown' where id = 3;
+         insert into crier.reconciles (job_id, account_id, attempt_id, since, next_at) values (3, 1, 1, crier.now(), crier.now());
+         insert into crier.leases (kind, subject, account_id, worker, expires_at)
+           select k, s, 1, '00000000-0000-0000-0000-000000000000', crier.now() - interval '1 minute'
+             from (values ('publish', 1), ('stage', 2), ('reconcile', 3)) as l(k, s);
+         update crier.apps set status = 'paused', probe_at = crier.now();
+         update crier.accounts set status = 'suspended', probe_at = crier.now()",
+    )
+    .await;
+    db.advance("1 second").await;
+    let (checks, row) = (
+        store.due_checks(9).await.unwrap(),
+        store.due_recurring(9).await.unwrap().remove(0),
+    );
+    let warning = Finding::Warn {
+        warning: json!({"code": "odd"}),
+        again: None,
+    };
+    let findings: Vec<(&Check, Finding)> = checks.iter().map(|c| (c, warning.clone())).collect();
+    let other = db.store.clone();
+    let holder = tokio::spawn(async move {
+        other
+            .run_script(
+                "select 1 from crier.jobs_open for update; select 1 from crier.lanes for update; select 1 from crier.lane_signals for update;
+                 select 1 from crier.media_uploads for update; select 1 from crier.reconciles for update; select 1 from crier.recurring for update;
+                 select 1 from crier.leases where kind <> 'publish' for update;
+                 select 1 from crier.apps for no key update; select 1 from crier.accounts for no key update; select pg_sleep(4)",
+            )
+            .await
+    });
+    let held = async || {
+        let free = db
+            .one("select count(*) from (select 1 from crier.accounts for no key update skip locked) f")
+            .await;
+        free["count"] == 0
+    };
+    while !held().await && !holder.is_finished() {}
+    // Each would give up after two seconds with an error if it waited for any of it.
+    store.apply_signals(9).await.unwrap();
+    store.claim(nobody, 9, TTL).await.unwrap();
+    store.claim_uploads(nobody, 9, TTL, CALL).await.unwrap();
+    store.claim_reconciles(nobody, 9, TTL).await.unwrap();
+    store.expire_leases(9).await.unwrap();
+    store.expire_stage_leases(9).await.unwrap();
+    store.expire_reconcile_leases(9).await.unwrap();
+    store.mark_missed(9).await.unwrap();
+    store.sweep_held(None, 9).await.unwrap();
+    store.repair_lanes(0, 9).await.unwrap();
+    store.settle_checks(&findings).await.unwrap();
+    store.claim_probe().await.unwrap();
+    store
+        .expand_recurring(&row, &Expansion::default())
+        .await
+        .unwrap();
+    holder.await.unwrap().unwrap();
+    db.drop().await;
 }

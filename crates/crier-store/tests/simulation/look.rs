@@ -259,9 +259,8 @@ fn rival(rival: &Rival) -> Sent<'_> {
 
 fn refused_or(result: Result<(), StoreError>, what: &str) -> Result<(), Broken> {
     match result {
-        Ok(()) | Err(StoreError::LeaseLost { .. }) => Ok(()),
-        // Its row was deleted meanwhile: the search is dropped by whoever claims it next.
-        Err(StoreError::JobChanged { .. }) => Ok(()),
+        // Changed is also what was deleted meanwhile: its search is dropped by whoever claims it next.
+        Ok(()) | Err(StoreError::LeaseLost { .. } | StoreError::JobChanged { .. }) => Ok(()),
         Err(error) => Err(format!("{what}: {error}")),
     }
 }

@@ -238,7 +238,7 @@ impl World<'_> {
 fn recur(n: u8, what: crate::ops::Recur) -> Vec<String> {
     use crate::ops::Recur;
     let name = format!("r{}", n % 2);
-    let (missed, campaign) = if n % 2 == 0 {
+    let (missed, campaign) = if n.is_multiple_of(2) {
         ("all", "")
     } else {
         ("skip", r#", "campaign": "spring""#)

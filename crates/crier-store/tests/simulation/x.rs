@@ -164,13 +164,13 @@ impl X {
 
     /// Another refresh token for this one, if it is the one that X takes; the old one is spent.
     pub(crate) fn refresh(&mut self, account: i64, token: &str) -> Option<String> {
-        let taken = self.grants.get_mut(&account)?;
-        if taken != token {
+        let grant = self.grants.get_mut(&account)?;
+        if grant != token {
             return None;
         }
         self.serial += 1;
-        *taken = format!("token {}", self.serial);
-        Some(taken.clone())
+        *grant = format!("token {}", self.serial);
+        Some(grant.clone())
     }
 
     /// What the account's list shows now.
