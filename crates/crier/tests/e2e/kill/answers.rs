@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::ground::{Ground, LEASE_OVER, Wish};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 async fn calls(ground: &Ground, route: &str) -> Vec<Value> {
     let calls = ground.stage.sim("GET", "/_sim/requests", "").await;

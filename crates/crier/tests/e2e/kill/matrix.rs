@@ -133,13 +133,13 @@ impl Lane {
 }
 
 /// All cases of a cast, several at a time.
-async fn all(cast: Cast, wishes: &[Wish]) {
+async fn kill_everywhere(who: Cast, wishes: &[Wish]) {
     let recorded: Vec<_> = wishes
         .iter()
         .map(|wish| {
             let wish = *wish;
             tokio::spawn(async move {
-                let mut lane = Lane::new(cast).await;
+                let mut lane = Lane::new(who).await;
                 let points = lane.record(wish).await;
                 assert!(points.len() > 20, "{points:?}");
                 (lane, wish, points)
@@ -173,7 +173,7 @@ async fn all(cast: Cast, wishes: &[Wish]) {
                         Err(why) => {
                             failures.push(format!("{}: {why}", case.name));
                             // What is left over must not spoil the next case.
-                            lane = Lane::new(cast).await;
+                            lane = Lane::new(who).await;
                         }
                     }
                 }
@@ -203,10 +203,10 @@ async fn all(cast: Cast, wishes: &[Wish]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_killed_at_each_point_leaves_exactly_the_posts_asked_for() {
-    all(WORKER, &Wish::ALL).await;
+    kill_everywhere(WORKER, &Wish::ALL).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scheduler_killed_at_each_point_leaves_exactly_the_posts_asked_for() {
-    all(SCHEDULER, &[Wish::Picture, Wish::Thread]).await;
+    kill_everywhere(SCHEDULER, &[Wish::Picture, Wish::Thread]).await;
 }

@@ -16,7 +16,7 @@ const SETTINGS: [(&str, &str); 3] = [
 ];
 /// A process stands still at least so long: what recording the intent and connecting may take, and some.
 const STANDS_STILL: Duration = Duration::from_millis(4_500);
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Yard {
     ground: Ground,
