@@ -12,8 +12,8 @@ use super::{Context, existing, shown};
 
 pub(super) const AFTER: &str = "\
 Only you can look where crier may not: at the account's page on X, its replies too.
-  --published  the job is published, and what replies to it goes on; the id is the number at the end of the post's address
-  --retry      it goes out now, as if the first call had never left. Be sure: a post that is on X is posted twice
+  --published  the job is published, and what replies to it goes on; the id ends the post's address
+  --retry      it goes out now. Be sure: a post that is on X is posted twice
   --absent     the job fails, and so does what replies to it. `crier jobs retry` sends it after all";
 
 /// What became of it.
