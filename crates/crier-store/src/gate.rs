@@ -74,11 +74,14 @@ impl Gate {
         self.begin.is_some()
     }
 
-    /// Begins a transaction.
+    /// Begins a transaction. Boxed, as the other ends of one: whoever has many steps would carry them all.
     pub(crate) async fn begin(&self) -> Result<Tx, Error> {
-        let mut conn = self.open().await?;
-        conn.begin(self.begin).await?;
-        Ok(Tx(conn))
+        let begun = async {
+            let mut conn = self.open().await?;
+            conn.begin(self.begin).await?;
+            Ok(Tx(conn))
+        };
+        Box::pin(begun).await
     }
 
     async fn open(&self) -> Result<Conn, Error> {
@@ -126,7 +129,7 @@ pub(crate) async fn why_none(pool: &PgPool) -> Error {
 fn is_code(error: &Error, code: &str) -> bool {
     error
         .as_database_error()
-        .and_then(|error| error.code())
+        .and_then(sqlx::error::DatabaseError::code)
         .is_some_and(|found| found == code)
 }
 
@@ -228,12 +231,12 @@ impl Drop for Conn {
 impl Tx {
     /// Makes it last.
     pub(crate) async fn commit(mut self) -> Result<(), Error> {
-        self.0.end().await
+        Box::pin(self.0.end()).await
     }
 
     /// Undoes it, and tells when that is done.
     pub(crate) async fn rollback(mut self) -> Result<(), Error> {
-        self.0.say("rollback").await?;
+        Box::pin(self.0.say("rollback")).await?;
         self.0.open = false;
         Ok(())
     }
