@@ -120,14 +120,14 @@ impl StoreError {
     }
 
     fn by_database(&self) -> Option<&(dyn sqlx::error::DatabaseError + 'static)> {
-        let error = match self {
-            Self::Database(error)
-            | Self::Connect(error)
-            | Self::Migrate(
-                sqlx::migrate::MigrateError::Execute(error)
-                | sqlx::migrate::MigrateError::ExecuteMigration(error, _),
-            ) => error,
-            _ => return None,
+        let (Self::Database(error)
+        | Self::Connect(error)
+        | Self::Migrate(
+            sqlx::migrate::MigrateError::Execute(error)
+            | sqlx::migrate::MigrateError::ExecuteMigration(error, _),
+        )) = self
+        else {
+            return None;
         };
         error.as_database_error()
     }
@@ -150,15 +150,14 @@ impl StoreError {
         let (Self::Database(error) | Self::Connect(error)) = self else {
             return None;
         };
-        match error {
-            sqlx::Error::PoolTimedOut => Some(
+        if matches!(error, sqlx::Error::PoolTimedOut) {
+            return Some(
                 "all connections of this process are in use: raise database.max_connections, and look what makes statements slow",
-            ),
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) => Some(
-                "is the server running, and are host, port, user, password and database of DATABASE_URL right?",
-            ),
-            _ => None,
+            );
         }
+        matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_)).then_some(
+            "is the server running, and are host, port, user, password and database of DATABASE_URL right?",
+        )
     }
 }
 

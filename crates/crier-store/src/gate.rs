@@ -78,16 +78,16 @@ impl Gate {
         self.begin.is_some()
     }
 
-    /// Begins a transaction.
+    /// Begins a transaction. Boxed, as the other ends of one: whoever has many steps would carry them all.
     #[track_caller]
-    pub(crate) fn begin(&self) -> impl Future<Output = Result<Tx, Error>> + Send + '_ {
+    pub(crate) fn begin(&self) -> BoxFuture<'_, Result<Tx, Error>> {
         let place = Place(Location::caller());
-        async move {
+        Box::pin(async move {
             failpoint::before(Deed::Begin, &place.name());
             let mut conn = self.open().await?;
             conn.begin(self.begin).await?;
             Ok(Tx(conn))
-        }
+        })
     }
 
     async fn open(&self) -> Result<Conn, Error> {
@@ -135,7 +135,7 @@ pub(crate) async fn why_none(pool: &PgPool) -> Error {
 fn is_code(error: &Error, code: &str) -> bool {
     error
         .as_database_error()
-        .and_then(|error| error.code())
+        .and_then(sqlx::error::DatabaseError::code)
         .is_some_and(|found| found == code)
 }
 
@@ -237,20 +237,20 @@ impl Drop for Conn {
 impl Tx {
     /// Makes it last.
     #[track_caller]
-    pub(crate) fn commit(mut self) -> impl Future<Output = Result<(), Error>> + Send {
+    pub(crate) fn commit(mut self) -> BoxFuture<'static, Result<(), Error>> {
         let place = Place(Location::caller());
-        async move {
+        Box::pin(async move {
             let name = place.name();
             failpoint::before(Deed::Commit, &name);
             self.0.end().await?;
             failpoint::after(Deed::Commit, &name);
             Ok(())
-        }
+        })
     }
 
     /// Undoes it, and tells when that is done.
     pub(crate) async fn rollback(mut self) -> Result<(), Error> {
-        self.0.say("rollback").await?;
+        Box::pin(self.0.say("rollback")).await?;
         self.0.open = false;
         Ok(())
     }

@@ -151,15 +151,21 @@ async fn limits_of_the_database_cut_no_statement_of_crier_off() {
             .await;
     }
     let other = db.connect().await;
-    let session = "select pg_backend_pid() as pid, current_setting('lock_timeout') as lock, current_setting('transaction_isolation') as level, pg_sleep(0.2)";
-    let first = other.select_json(session).await.unwrap().remove(0);
+    let session = "select current_setting('lock_timeout') as lock, current_setting('transaction_isolation') as level, pg_sleep(0.2)";
+    let said = other.select_json(session).await.unwrap().remove(0);
     assert_eq!(
-        (&first["lock"], &first["level"]),
+        (&said["lock"], &said["level"]),
         (&"2s".into(), &"read committed".into())
     );
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let second = other.select_json(session).await.unwrap().remove(0);
-    assert_eq!(first["pid"], second["pid"], "an idle session was ended");
+    let sessions =
+        "select pid from pg_stat_activity where datname = current_database() order by pid";
+    let before = other.select_json(sessions).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let after = db.store.select_json(sessions).await.unwrap();
+    assert!(
+        before.iter().all(|session| after.contains(session)),
+        "an idle session was ended: {before:?} {after:?}"
+    );
     other.close().await;
     db.drop().await;
 }
@@ -297,24 +303,24 @@ async fn pages(session: &mut PgConnection) -> i64 {
 async fn a_snapshot_that_is_held_for_long_does_not_make_claims_slow() {
     let db = Db::new().await;
     db.account("acme", 1).await;
-    db.sql("insert into crier.jobs (account, text) select 'acme', 'post ' || n from generate_series(1, 400) n")
+    db.sql("insert into crier.jobs (account, text) select 'acme', 'post ' || n from generate_series(1, 100) n")
         .await;
     let dump = person(&db, "begin isolation level repeatable read; select 1").await;
     let mut looker = PgConnection::connect(&db.url()).await.unwrap();
     let worker = Uuid::new_v4();
     let mut costs = Vec::new();
-    for n in 0..400 {
+    costs.push(pages(&mut looker).await);
+    for _ in 0..100 {
         publish(&db, worker, "9").await;
-        if n % 100 == 99 {
-            while db.store.apply_signals(1000).await.unwrap() > 0 {}
-            costs.push(pages(&mut looker).await);
-        }
+        costs.push(pages(&mut looker).await);
     }
-    eprintln!("pages: {costs:?}");
+    // A dead version of the lane a post at most, two to a page and no more.
+    let most = costs.iter().max().copied().unwrap();
+    assert!(most <= costs[0] + 50, "{costs:?}");
     let published = db
         .one("select count(*) as n from crier.jobs where state = 'published'")
         .await;
-    assert_eq!(published["n"], 400);
+    assert_eq!(published["n"], 100);
     let snapshot = db.store.holders(Duration::ZERO).await.unwrap();
     assert_eq!(snapshot.len(), 1);
     assert!(!snapshot[0].locks, "it only reads");

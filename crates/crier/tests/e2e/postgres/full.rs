@@ -10,9 +10,6 @@ use super::{ALL_PUBLISHED, each_job_has_its_post};
 use crate::support::Stage;
 
 const SOON: Duration = Duration::from_mins(2);
-const SLOW: &str = r#"{"route": "POST /2/tweets", "kind": "slow", "delay_ms": 5000, "times": 1}"#;
-const SENDING: &str = "select count(*) = 1 as done from crier.leases where phase = 'sending'";
-
 /// Fills `crier.posts` to the last byte, so that no outcome of a published post can be written.
 async fn fill(stage: &Stage, cluster: &Cluster, round: i64) {
     let size = stage
@@ -35,14 +32,9 @@ async fn fill(stage: &Stage, cluster: &Cluster, round: i64) {
     panic!("the file went on growing");
 }
 
-async fn publish_slowly(stage: &Stage, text: &str) {
-    stage.sim("POST", "/_sim/faults", SLOW).await;
-    stage
-        .sql(&format!(
-            "insert into crier.jobs (account, text) values ('acme', '{text}')"
-        ))
-        .await;
-    stage.until(SENDING, SOON).await;
+async fn insert(stage: &Stage, text: &str) {
+    let row = format!("insert into crier.jobs (account, text) values ('acme', '{text}')");
+    stage.sql(&row).await;
 }
 
 async fn posts(stage: &Stage) -> usize {
@@ -60,8 +52,10 @@ async fn a_post_that_was_sent_when_the_disk_filled_is_known_again_and_not_sent_t
         .sql("insert into crier.posts select -n, -n, -1, now() from generate_series(1, 30000) n")
         .await;
     let role = Watched::start(&stage, "run", &QUICK);
-    publish_slowly(&stage, "sent when the disk filled").await;
+    role.until_ready_is(&stage, true).await;
+    // Everything up to the create call can be written, and what came of it cannot.
     fill(&stage, &cluster, 1).await;
+    insert(&stage, "sent when the disk filled").await;
     role.until_said("what X answered cannot be written").await;
     assert!(
         role.said().contains("could not extend file"),
@@ -78,8 +72,8 @@ async fn a_post_that_was_sent_when_the_disk_filled_is_known_again_and_not_sent_t
     assert_eq!(looked, [json!(null); 0], "nothing had to be looked up");
 
     // The same, and then the only process that knows the post dies.
-    publish_slowly(&stage, "known to nobody").await;
     fill(&stage, &cluster, 2).await;
+    insert(&stage, "known to nobody").await;
     let begin = Instant::now();
     while posts(&stage).await < 2 {
         assert!(begin.elapsed() < SOON, "X did not get the second post");

@@ -33,9 +33,9 @@ async fn a_program_goes_on_beside_a_schema_that_was_made_newer_meanwhile() {
     // As `crier migrate` of the newer version does, while this one publishes.
     // It waits for no lock for long, and tries again.
     while let Err(error) = stage.tried(LATER).await {
-        let state = error.sqlstate();
+        let refused = error.sqlstate();
         assert!(
-            matches!(state.as_deref(), Some("55P03" | "40P01")),
+            matches!(refused.as_deref(), Some("55P03" | "40P01")),
             "{error}"
         );
     }

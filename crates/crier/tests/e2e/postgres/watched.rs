@@ -63,7 +63,7 @@ impl Watched {
                 return page;
             }
             assert!(
-                begin.elapsed() < Duration::from_secs(60),
+                begin.elapsed() < Duration::from_mins(1),
                 "{page}\n{}",
                 self.said()
             );
@@ -81,7 +81,7 @@ impl Watched {
         let begin = Instant::now();
         while !self.said().contains(words) {
             assert!(
-                begin.elapsed() < Duration::from_secs(60),
+                begin.elapsed() < Duration::from_mins(1),
                 "not said: {words}\n{}",
                 self.said()
             );
