@@ -352,7 +352,7 @@ impl Ground {
             if post.is_none_or(|post| post["id"] != job["post_id"]) {
                 wrong.push(format!("`{text}` does not hold its post"));
             }
-            let crashes = i64::from(phase == Some("claimed"));
+            let crashes = i64::from(matches!(phase, Some("claimed" | "sending")));
             let most = if phase == Some("sending") { 2 } else { 1 };
             let attempts = job["attempts"].as_i64().unwrap();
             if job["crashes"] != crashes
