@@ -20,7 +20,7 @@ alter table crier.jobs
   add constraint media_are_a_list_and_options_an_object check (
     jsonb_typeof(options) = 'object' and case jsonb_typeof(media) when 'array' then jsonb_array_length(media) <= 4 else false end) not valid;
 
--- A new job has no history. A job that comes back from its end has been given none, either.
+-- A new job has no history. One that comes back from its end, with whatever it has, was changed before.
 create function crier.jobs_without_history() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -28,7 +28,7 @@ begin
   return null;
 end $$;
 create trigger jobs_a_history before insert on crier.jobs_open
-  for each row when (new.attempts <> 0 or new.crashes <> 0 or new.error is not null or new.warning is not null or new.published_at is not null)
+  for each row when (new.revision = 0 and (new.attempts <> 0 or new.crashes <> 0 or new.error is not null or new.warning is not null or new.published_at is not null))
   execute function crier.jobs_without_history();
 
 -- A counter that somebody wrote near its end stays there, so that the row can still be brought to its own. A revision begins

@@ -112,12 +112,12 @@ fn read(text: &str, variables: &[(String, String)]) -> anyhow::Result<Config> {
             return Refusal::new("it must be a mapping of sections such as `database:`").fail();
         }
     };
-    keep_quiet(&tree)?;
+    let schema = schema();
+    keep_quiet(&tree, &schema)?;
     if !tree.is_empty() {
         // By itself first: only so are line and column those of the file.
         serde_yaml::from_str::<Config>(text).refused("a setting of the file is wrong")?;
     }
-    let schema = schema();
     for (section, key, value) in settings(variables)? {
         let variable = format!("CRIER__{}__{}", section.to_uppercase(), key.to_uppercase());
         // Numbers and booleans are read as YAML reads them; what must be text stays text.
@@ -143,11 +143,10 @@ const SECRETS: [(&str, &str); 4] = [
 ];
 
 /// Refuses what would be repeated, word for word, by the complaint that it is of the wrong kind, and may be a secret.
-fn keep_quiet(tree: &Mapping) -> anyhow::Result<()> {
-    let schema = schema();
+fn keep_quiet(tree: &Mapping, schema: &serde_json::Value) -> anyhow::Result<()> {
     for (section, settings) in tree {
         let section = section.as_str().unwrap_or_default();
-        // One that is not known is refused by its name.
+        // The complaint of an unknown name repeats only that.
         if schema["properties"].get(section).is_none() {
             continue;
         }

@@ -83,7 +83,7 @@ begin
     cross join (values ('execute', 'select %2$s'), ('change', 'alter function %1$s security invoker'), ('unmake', 'drop function %1$s cascade')) d (what, script)
    where p.pronamespace = 'crier'::regnamespace and p.prokind = 'f';
   insert into deeds values
-    ('usage', 'crier', null, 'select 1 where ''crier''::regnamespace is not null'),
+    ('usage', 'crier', null, 'select crier.nothing()'),
     ('create', 'table', null, 'create table crier.mine (x int)'), ('create', 'view', null, 'create view crier.mine as select 1'),
     ('create', 'function', null, 'create function crier.mine() returns int language sql as ''select 1'''),
     ('create', 'type', null, 'create type crier.mine as enum (''a'')'), ('create', 'sequence', null, 'create sequence crier.mine'),

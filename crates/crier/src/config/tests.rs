@@ -358,20 +358,16 @@ fn a_secret_that_is_no_text_is_not_repeated() {
 
 #[test]
 fn files_made_to_keep_us_busy_are_refused_at_once() {
-    let laughs: String = (0..30)
-        .map(|level| {
-            let before = if level == 0 {
-                "lol".to_owned()
-            } else {
-                vec![format!("*a{}", level - 1); 10].join(", ")
-            };
-            format!("a{level}: &a{level} [{before}]\n")
-        })
-        .collect();
+    let mut laughs = "a0: &a0 [lol]\n".to_owned();
+    for level in 1..30 {
+        let before = vec![format!("*a{}", level - 1); 10].join(", ");
+        laughs.push_str(&format!("a{level}: &a{level} [{before}]\n"));
+    }
     let deep = format!("x: {}{}", "[".repeat(50_000), "]".repeat(50_000));
-    let keys: String = (0..50_000)
+    let keys: Vec<String> = (0..50_000)
         .map(|number| format!("k{number}: 1\n"))
         .collect();
+    let keys = keys.concat();
     for text in [
         laughs.as_str(),
         &deep,
