@@ -253,23 +253,20 @@ impl Process {
         };
         signal(child.id(), "CONT").await;
         signal(child.id(), "TERM").await;
-        match tokio::time::timeout(STOP, child.wait()).await {
-            Ok(status) => {
-                let status = status.unwrap();
-                if !status.success() && !self.failed_to_start() {
-                    self.ground
-                        .tally
-                        .death_of_its_own(format!("{} ended with {status}", self.name));
-                }
+        if let Ok(status) = tokio::time::timeout(STOP, child.wait()).await {
+            let status = status.unwrap();
+            if !status.success() && !self.failed_to_start() {
+                self.ground
+                    .tally
+                    .death_of_its_own(format!("{} ended with {status}", self.name));
             }
-            Err(_) => {
-                child.kill().await.unwrap();
-                self.ground.tally.death_of_its_own(format!(
-                    "{} did not stop within {} s of SIGTERM",
-                    self.name,
-                    STOP.as_secs()
-                ));
-            }
+        } else {
+            child.kill().await.unwrap();
+            self.ground.tally.death_of_its_own(format!(
+                "{} did not stop within {} s of SIGTERM",
+                self.name,
+                STOP.as_secs()
+            ));
         }
     }
 

@@ -95,7 +95,7 @@ impl Postgres {
         self.port
     }
 
-    pub(crate) fn url(&self, port: u16) -> String {
+    pub(crate) fn url(port: u16) -> String {
         format!("postgres://postgres@127.0.0.1:{port}/postgres")
     }
 

@@ -47,7 +47,7 @@ impl World {
         for made in [&media, &logs] {
             std::fs::create_dir_all(made).unwrap();
         }
-        let url = postgres.url(postgres.port());
+        let url = Postgres::url(postgres.port());
         migrate(&url).await;
         let store = Store::connect(
             &StoreOptions {
@@ -97,7 +97,7 @@ impl World {
     }
 
     fn url(&self) -> String {
-        self.postgres.url(self.postgres.port())
+        Postgres::url(self.postgres.port())
     }
 
     /// Carries the plan out at its times.

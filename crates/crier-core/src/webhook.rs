@@ -61,9 +61,7 @@ impl Form {
 /// The body of a delivery. `at` is the time of the event, RFC 3339; `data` as the outbox holds it.
 pub fn body(form: Form, id: &str, event: &str, at: &str, data: &Value) -> String {
     match form {
-        Form::Json => {
-            json!({"id": id, "type": event, "timestamp": at, "data": data}).to_string()
-        }
+        Form::Json => json!({"id": id, "type": event, "timestamp": at, "data": data}).to_string(),
         Form::Slack => json!({"text": message(event, data)}).to_string(),
     }
 }
@@ -148,7 +146,10 @@ mod tests {
             body(Form::Json, "a", "published", "2026-01-01T00:00:00Z", &data)
         );
         let read: Value = serde_json::from_str(&first).unwrap();
-        assert_eq!((&read["id"], &read["type"]), (&json!("a"), &json!("published")));
+        assert_eq!(
+            (&read["id"], &read["type"]),
+            (&json!("a"), &json!("published"))
+        );
         assert_eq!(read["data"]["job"]["id"], 7);
     }
 
@@ -164,7 +165,8 @@ mod tests {
         );
         let data = json!({"account": {"handle": "acme", "reason": {"title": "X ended the grant"}}});
         let said: Value =
-            serde_json::from_str(&body(Form::Slack, "a", "account_needs_login", "", &data)).unwrap();
+            serde_json::from_str(&body(Form::Slack, "a", "account_needs_login", "", &data))
+                .unwrap();
         assert_eq!(
             said["text"],
             ":key: *@acme* needs a login: X ended the grant\n`crier auth login --account acme`; its posts wait"
@@ -173,10 +175,15 @@ mod tests {
 
     #[test]
     fn the_waits_grow_over_days_and_end() {
-        let most: Vec<_> = (1..MOST_TRIES).map(|tries| next_try(tries, 1.0).unwrap()).collect();
+        let most: Vec<_> = (1..MOST_TRIES)
+            .map(|tries| next_try(tries, 1.0).unwrap())
+            .collect();
         assert!(most.windows(2).all(|pair| pair[0] <= pair[1]), "{most:?}");
         let whole: Duration = most.iter().sum();
-        assert!(whole > Duration::from_hours(24) && whole < Duration::from_hours(48), "{whole:?}");
+        assert!(
+            whole > Duration::from_hours(24) && whole < Duration::from_hours(48),
+            "{whole:?}"
+        );
         assert_eq!(next_try(MOST_TRIES, 0.5), None);
         assert!(next_try(1, 0.0).unwrap() >= LEAST);
     }

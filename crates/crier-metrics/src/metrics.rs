@@ -13,8 +13,8 @@ use crier_core::price::Priced;
 use prometheus::{Counter, IntCounter, IntGauge, Registry, TextEncoder};
 
 use crate::labels::{
-    AccountStatus, AppStatus, AttemptEnd, CheckEnd, Folder, HookEnd, HotTable, JobEnd, Label, LeasePhase, OpenState,
-    PoolState, RefreshEnd, SlotEnd, UnknownEnd, UploadEnd,
+    AccountStatus, AppStatus, AttemptEnd, CheckEnd, Folder, HookEnd, HotTable, JobEnd, Label,
+    LeasePhase, OpenState, PoolState, RefreshEnd, SlotEnd, UnknownEnd, UploadEnd,
 };
 use crate::reading::{LimitReading, Reading};
 use crate::table::{SPECS, Source, Table};
@@ -202,7 +202,11 @@ impl Metrics {
 
     /// So much room is free in a folder.
     pub fn disk_free(&self, folder: Folder, bytes: u64) {
-        let free = self.inner.table.disk_free_bytes.with_label_values(&[folder.as_str()]);
+        let free = self
+            .inner
+            .table
+            .disk_free_bytes
+            .with_label_values(&[folder.as_str()]);
         free.set(gauge(bytes));
     }
 

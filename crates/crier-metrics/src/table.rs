@@ -16,8 +16,8 @@ use prometheus::{
 };
 
 use crate::labels::{
-    AccountStatus, AppStatus, CheckEnd, HookEnd, HotTable, JobEnd, Label, LeasePhase, OpenState, PoolState,
-    RefreshEnd, SlotEnd, UnknownEnd, UploadEnd,
+    AccountStatus, AppStatus, CheckEnd, HookEnd, HotTable, JobEnd, Label, LeasePhase, OpenState,
+    PoolState, RefreshEnd, SlotEnd, UnknownEnd, UploadEnd,
 };
 
 /// Where the value of a metric comes from.

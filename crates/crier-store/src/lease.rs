@@ -8,8 +8,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::claim::micros;
-use crate::suspects::CRASH_BOUND;
 use crate::gate::Conn;
+use crate::suspects::CRASH_BOUND;
 use crate::{Store, StoreError};
 
 /// A lease that was taken or renewed so much later than it is now was dated by a clock that has gone back since.

@@ -17,8 +17,8 @@ mod costs;
 mod diagnosis;
 mod drafts;
 mod error;
-mod keys;
 mod gate;
+mod keys;
 mod leader;
 mod lease;
 mod limits;
@@ -74,8 +74,8 @@ pub use staging::{Lent, NewSession, PutOff, StageExpired, Upload};
 pub use suspects::{CRASH_BOUND, Risky};
 pub use sweeps::{HeldCursor, HeldSweep};
 pub use unpublish::{Deletion, JobPost};
-pub use webhooks::{Delivery, DeliveryRow, NewWebhook, OpenedWebhook, WebhookRow};
 pub use wake::{SCHEDULER_CHANNEL, WORKER_CHANNEL, WakeUps};
+pub use webhooks::{Delivery, DeliveryRow, NewWebhook, OpenedWebhook, WebhookRow};
 pub use workers::Present;
 
 /// The database, and the key that opens what is sealed in it. Cheap to clone.

@@ -484,10 +484,7 @@ pub(crate) fn blocked(windows: &[Window], class: LimitClass) -> Option<DateTime<
 }
 
 /// Those of the windows that close something and whose reset can be true by the database's clock.
-pub(crate) async fn closing(
-    tx: &mut Conn,
-    windows: &[Window],
-) -> Result<Vec<Window>, StoreError> {
+pub(crate) async fn closing(tx: &mut Conn, windows: &[Window]) -> Result<Vec<Window>, StoreError> {
     let used_up: Vec<Window> = windows
         .iter()
         .filter(|w| w.is_exhausted())

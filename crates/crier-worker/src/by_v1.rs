@@ -113,8 +113,7 @@ impl Worker {
             Err(late) => return Ok((late, none)),
         };
         let begin = Instant::now();
-        let call = self.x
-            .update_with_media(&auth, &fields, media, &departure);
+        let call = self.x.update_with_media(&auth, &fields, media, &departure);
         let answer = self.quit.or_hurry(call).await;
         let (took, endpoint) = (begin.elapsed(), Endpoint::UpdateWithMedia);
         let fault = match answer {

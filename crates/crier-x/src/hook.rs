@@ -100,7 +100,12 @@ impl HookClient {
             .send()
             .await
             // The address is often a secret: only its host is told.
-            .map_err(|error| none(unreachable(format!("`{host}`: {}", describe(error.without_url())))))?;
+            .map_err(|error| {
+                none(unreachable(format!(
+                    "`{host}`: {}",
+                    describe(error.without_url())
+                )))
+            })?;
         let status = response.status();
         if status.is_success() {
             return Ok(status.as_u16());
@@ -146,7 +151,10 @@ fn sign(hook: &Hook<'_>) -> Result<String, Fault> {
     })?;
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("HMAC takes a key of any length");
     mac.update(format!("{}.{}.{}", hook.id, hook.timestamp_s, hook.body).as_bytes());
-    Ok(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
+    Ok(format!(
+        "v1,{}",
+        STANDARD.encode(mac.finalize().into_bytes())
+    ))
 }
 
 /// The same fault as one of a webhook. What is shown of an address is its host at most.

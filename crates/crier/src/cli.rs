@@ -7,7 +7,10 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{accounts, auth, config, demo, docs, doctor, health, jobs, keys, migrate, post, run, sim, webhooks};
+use crate::commands::{
+    accounts, auth, config, demo, docs, doctor, health, jobs, keys, migrate, post, run, sim,
+    webhooks,
+};
 
 const AFTER: &str = "\
 Exit codes: 0 done, 1 your input or a refusal, 2 the command line, 3 unexpected.

@@ -8,8 +8,8 @@ use crier_core::answer::Endpoint;
 use crier_core::limit::{LimitClass, WindowLength};
 use crier_core::price::Priced;
 use crier_metrics::{
-    AccountStatus, AppStatus, BoxFuture, Counts, Folder, Gather, HotTable, JobEnd, Label, LeasePhase, LimitReading,
-    Metrics, Missing, OpenState, Reading, Ready, SourceError,
+    AccountStatus, AppStatus, BoxFuture, Counts, Folder, Gather, HotTable, JobEnd, Label,
+    LeasePhase, LimitReading, Metrics, Missing, OpenState, Reading, Ready, SourceError,
 };
 use crier_store::{Readings, SchemaState, Store, WindowReading};
 

@@ -310,11 +310,7 @@ pub(super) async fn record(
 }
 
 /// An unknown job goes back to its lane, or waits with its campaign or recurring post if that was paused meanwhile.
-pub(super) async fn reschedule(
-    tx: &mut Conn,
-    job: i64,
-    error: &Value,
-) -> Result<(), StoreError> {
+pub(super) async fn reschedule(tx: &mut Conn, job: i64, error: &Value) -> Result<(), StoreError> {
     one_job(
         &sqlx::query(
             "-- reschedule\nupdate crier.jobs_open set state = 'scheduled', error = $2, warning = null, next_attempt_at = null where id = $1 and state = 'unknown'",
@@ -328,11 +324,7 @@ pub(super) async fn reschedule(
     pause_with_others(tx, job).await
 }
 
-pub(super) async fn fail(
-    tx: &mut Conn,
-    job: i64,
-    error: &Value,
-) -> Result<(), StoreError> {
+pub(super) async fn fail(tx: &mut Conn, job: i64, error: &Value) -> Result<(), StoreError> {
     one_job(
         &sqlx::query("-- fail\nupdate crier.jobs set state = 'failed', error = $2, warning = null where id = $1 and state = 'unknown'")
             .bind(job)
@@ -344,11 +336,7 @@ pub(super) async fn fail(
 }
 
 /// What the job's row says of looks that fail; nothing is written that is there already.
-async fn warn(
-    tx: &mut Conn,
-    job: i64,
-    warning: Option<&Value>,
-) -> Result<(), StoreError> {
+async fn warn(tx: &mut Conn, job: i64, warning: Option<&Value>) -> Result<(), StoreError> {
     sqlx::query(
         "-- warn
         update crier.jobs_open set warning = $2::jsonb

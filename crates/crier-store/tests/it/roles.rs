@@ -39,13 +39,15 @@ const READER: &[&str] = &[
     "select recurring_slots",
     "select total_deltas",
     "select totals",
+    "select webhook_deliveries",
+    "select webhooks (campaign, created_at, events, form, host, id, name, paused)",
     "select workers",
     "usage crier",
 ];
 
 /// Tries each deed for itself as the role, and tells all those that its rights did not forbid. What fails for another
 /// reason was not forbidden. All of it is rolled back.
-const TRY_EVERYTHING: &str = r#"
+const TRY_EVERYTHING: &str = r"
 do $try$
 declare deed record; done text[] := '{}'; tried int := 0;
 begin
@@ -120,7 +122,7 @@ begin
                   then format(' (%s)', string_agg(d->>'part', ', ' order by d->>'part')) else '' end as parts
         from (select unnest(done)::jsonb as d) x group by d->>'what', d->>'object') y), '[]');
 end $try$
-"#;
+";
 
 /// What a role can do, and how many deeds were tried.
 async fn can_do(db: &Db, role: &str) -> (Vec<String>, usize) {

@@ -45,10 +45,7 @@ async fn settle(db: &Db, settlement: &Settlement) {
         .begin_sending(&job.lease, job.revision, TTL / 3, &[])
         .await
         .unwrap();
-    db.store
-        .settle(&job.lease, &[], settlement)
-        .await
-        .unwrap();
+    db.store.settle(&job.lease, &[], settlement).await.unwrap();
 }
 
 async fn told(db: &Db) -> Vec<Value> {
@@ -104,9 +101,7 @@ async fn what_becomes_of_a_job_is_told_in_the_commit_that_makes_it_so() {
         .run_script("update crier.jobs set state = 'failed', error = '{\"code\": \"x\"}', finished_at = now() where text = 'f'; select 1 / 0")
         .await
         .unwrap_err();
-    let row = |name: &str, event: &str, url: Option<&str>, code: Option<&str>| {
-        json!({"name": name, "event": event, "url": url, "code": code})
-    };
+    let row = |name: &str, event: &str, url: Option<&str>, code: Option<&str>| json!({"name": name, "event": event, "url": url, "code": code});
     let url = Some("https://x.com/acme/status/1");
     assert_eq!(
         told(&db).await,
@@ -164,19 +159,35 @@ async fn a_delivery_is_one_workers_until_its_time_is_over_and_ends_once() {
         target.url.expose_secret(),
         "https://hooks.example.com/very-secret-all"
     );
-    assert!(db.store.claim_deliveries(other, 10, TTL).await.unwrap().is_empty());
+    assert!(
+        db.store
+            .claim_deliveries(other, 10, TTL)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     db.advance("1 minute").await;
     let second = db.store.claim_deliveries(other, 10, TTL).await.unwrap();
-    assert_eq!((second[0].id, second[0].tries), (first.id, 2), "the id stays");
+    assert_eq!(
+        (second[0].id, second[0].tries),
+        (first.id, 2),
+        "the id stays"
+    );
     // The first worker comes back too late.
     db.store.delivered(one, first, 200).await.unwrap_err();
     let error = json!({"code": "webhook_status"});
-    let after = Some(Duration::from_secs(60));
+    let after = Some(Duration::from_mins(1));
     db.store
         .not_delivered(other, &second[0], after, Some(503), &error)
         .await
         .unwrap();
-    assert!(db.store.claim_deliveries(one, 10, TTL).await.unwrap().is_empty());
+    assert!(
+        db.store
+            .claim_deliveries(one, 10, TTL)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     db.advance("61 seconds").await;
     let third = db.store.claim_deliveries(one, 10, TTL).await.unwrap();
     db.store
@@ -185,7 +196,14 @@ async fn a_delivery_is_one_workers_until_its_time_is_over_and_ends_once() {
         .unwrap();
     assert_eq!(db.store.webhooks().await.unwrap()[0].dead, 1);
     db.advance("1 hour").await;
-    assert!(db.store.claim_deliveries(one, 10, TTL).await.unwrap().is_empty(), "dead");
+    assert!(
+        db.store
+            .claim_deliveries(one, 10, TTL)
+            .await
+            .unwrap()
+            .is_empty(),
+        "dead"
+    );
     assert_eq!(db.store.redeliver(None, None).await.unwrap(), 1);
     let again = db.store.claim_deliveries(one, 10, TTL).await.unwrap();
     assert_eq!(again[0].id, first.id);

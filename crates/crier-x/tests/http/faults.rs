@@ -394,7 +394,11 @@ async fn a_refused_signature_of_another_time_is_told_as_such_and_the_next_is_dat
     let server = Server::answering(401, &[("date", date)], body).await;
     // Its clock stands in 2011.
     let client = server.client();
-    let call = async || client.create_post(&oauth1(), &json!({"text": "hi"}), &in_time()).await;
+    let call = async || {
+        client
+            .create_post(&oauth1(), &json!({"text": "hi"}), &in_time())
+            .await
+    };
     let answer = refused(call().await.unwrap_err());
     assert!(
         answer.detail.contains("timestamp out of bounds")

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::anything::{MOST, every_call};
-use crate::server::{in_time, bearer, client, config, raw};
+use crate::server::{bearer, client, config, in_time, raw};
 
 /// Bytes of one answer that a client may at most have taken: its own bound, and what sockets hold.
 const MOST_TAKEN: u64 = 24 * 1024 * 1024;
@@ -286,7 +286,9 @@ async fn whatever_x_answers_each_call_ends_with_bounded_memory_and_makes_up_no_p
                 assert!(!judge(step, &fault).code.is_empty());
             }
         }
-        let made = x.create_post(&bearer(), &json!({"text": "hi"}), &in_time()).await;
+        let made = x
+            .create_post(&bearer(), &json!({"text": "hi"}), &in_time())
+            .await;
         let fault = made.expect_err(name);
         // A refusal is only what a status says that refuses; after all else there may be a post.
         let refuses =

@@ -58,7 +58,8 @@ pub(crate) fn metrics() -> String {
 
 /// `docs/CLI.md`.
 pub(crate) fn cli() -> String {
-    let mut page = String::from("# Commands\n\nMade by `crier docs cli`: what `--help` says, on one page.\n");
+    let mut page =
+        String::from("# Commands\n\nMade by `crier docs cli`: what `--help` says, on one page.\n");
     let mut root = Cli::command().term_width(100);
     root.build();
     section(&mut page, "crier", &root);
@@ -66,9 +67,17 @@ pub(crate) fn cli() -> String {
 }
 
 fn section(page: &mut String, name: &str, command: &clap::Command) {
-    let help = command.clone().term_width(100).render_long_help().to_string();
+    let help = command
+        .clone()
+        .term_width(100)
+        .render_long_help()
+        .to_string();
     let help: Vec<&str> = help.lines().map(str::trim_end).collect();
-    let _ = write!(page, "\n## {name}\n\n```\n{}\n```\n", help.join("\n").trim_end());
+    let _ = write!(
+        page,
+        "\n## {name}\n\n```\n{}\n```\n",
+        help.join("\n").trim_end()
+    );
     for inner in command.get_subcommands() {
         if !inner.is_hide_set() && inner.get_name() != "help" {
             section(page, &format!("{name} {}", inner.get_name()), inner);
@@ -87,7 +96,15 @@ mod tests {
     /// Written anew by `crier docs cli > docs/CLI.md` and `crier docs metrics > docs/METRICS.md`.
     #[test]
     fn the_pages_in_docs_say_what_the_program_says() {
-        assert_eq!(super::cli(), include_str!("../../../../docs/CLI.md"), "docs/CLI.md");
-        assert_eq!(super::metrics(), include_str!("../../../../docs/METRICS.md"), "docs/METRICS.md");
+        assert_eq!(
+            super::cli(),
+            include_str!("../../../../docs/CLI.md"),
+            "docs/CLI.md"
+        );
+        assert_eq!(
+            super::metrics(),
+            include_str!("../../../../docs/METRICS.md"),
+            "docs/METRICS.md"
+        );
     }
 }

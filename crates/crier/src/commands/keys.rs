@@ -146,7 +146,15 @@ async fn list(context: &Context) -> anyhow::Result<()> {
             })
         })
         .collect();
-    let head = ["key", "here", "oauth2", "oauth1", "apps", "webhooks", "processes"];
+    let head = [
+        "key",
+        "here",
+        "oauth2",
+        "oauth1",
+        "apps",
+        "webhooks",
+        "processes",
+    ];
     context.screen.rows(
         &rows,
         &head,

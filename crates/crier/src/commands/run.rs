@@ -166,9 +166,12 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
             x,
             metrics: metrics.clone(),
             id,
-            options: config
-                .worker
-                .options(&config.media, &config.x, &config.prices, &config.webhooks),
+            options: config.worker.options(
+                &config.media,
+                &config.x,
+                &config.prices,
+                &config.webhooks,
+            ),
             chance: rand::random::<f64>,
             v1: V1Cache::default(),
             quit: Quit::default(),

@@ -144,7 +144,8 @@ fn client(context: &Context) -> HookClient {
 
 /// The text of a file, without the line break at its end.
 fn text_of(path: &PathBuf) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(path).refused(format!("cannot read `{}`", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).refused(format!("cannot read `{}`", path.display()))?;
     Ok(text.trim().to_owned())
 }
 
@@ -199,7 +200,16 @@ impl Add {
 
 async fn list(context: &Context, store: &Store) -> anyhow::Result<()> {
     let rows = store.webhooks().await?;
-    let head = ["webhook", "host", "form", "told of", "waiting", "dead", "last delivered", "last fault"];
+    let head = [
+        "webhook",
+        "host",
+        "form",
+        "told of",
+        "waiting",
+        "dead",
+        "last delivered",
+        "last fault",
+    ];
     let none = "there are no webhooks yet: `crier webhooks add` adds one";
     context.screen.rows(&rows, &head, none, |row| {
         let mut events = row.events.join(" ");
@@ -281,7 +291,9 @@ impl Deliveries {
         let rows = store
             .deliveries(self.name.as_deref(), self.state.as_deref(), self.limit)
             .await?;
-        let head = ["delivery", "webhook", "event", "job", "state", "tries", "next", "http", "reason"];
+        let head = [
+            "delivery", "webhook", "event", "job", "state", "tries", "next", "http", "reason",
+        ];
         context
             .screen
             .rows(&rows, &head, "nothing was told to anybody", |row| {
@@ -293,7 +305,9 @@ impl Deliveries {
                     row.state.clone(),
                     row.attempts.to_string(),
                     maybe(row.next_at),
-                    row.http_status.map(|status| status.to_string()).unwrap_or_default(),
+                    row.http_status
+                        .map(|status| status.to_string())
+                        .unwrap_or_default(),
                     reason(row.error.as_ref()),
                 ]
             })

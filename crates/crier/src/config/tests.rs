@@ -279,9 +279,12 @@ fn what_is_taken_can_be_reckoned_with() {
                 };
                 if let Ok(config) = read(&text, &[]) {
                     // No sum of what is taken overflows.
-                    let _ = config
-                        .worker
-                        .options(&config.media, &config.x, &config.prices, &config.webhooks);
+                    let _ = config.worker.options(
+                        &config.media,
+                        &config.x,
+                        &config.prices,
+                        &config.webhooks,
+                    );
                     let number: u64 = value.parse().unwrap();
                     let dumped = serde_json::to_value(&config).unwrap();
                     assert_ne!(
@@ -361,7 +364,10 @@ fn files_made_to_keep_us_busy_are_refused_at_once() {
     let mut laughs = "a0: &a0 [lol]\n".to_owned();
     for level in 1..30 {
         let before = vec![format!("*a{}", level - 1); 10].join(", ");
-        laughs.push_str(&format!("a{level}: &a{level} [{before}]\n"));
+        let _ = std::fmt::Write::write_fmt(
+            &mut laughs,
+            format_args!("a{level}: &a{level} [{before}]\n"),
+        );
     }
     let deep = format!("x: {}{}", "[".repeat(50_000), "]".repeat(50_000));
     let keys: Vec<String> = (0..50_000)

@@ -6,9 +6,9 @@
 )]
 
 mod answers;
-mod lifecycle;
 mod hostile;
 mod kill;
+mod lifecycle;
 mod login;
 mod looks;
 mod media;

@@ -64,7 +64,7 @@ impl Role {
 
     /// How it ended, once it has by itself.
     pub(crate) async fn end(&mut self) -> std::process::ExitStatus {
-        tokio::time::timeout(Duration::from_secs(60), self.child.wait())
+        tokio::time::timeout(Duration::from_mins(1), self.child.wait())
             .await
             .expect("ends in time")
             .unwrap()

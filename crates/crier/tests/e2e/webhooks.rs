@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::support::Stage;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 /// Receivers of the tests are on this machine.
 const INNER: [(&str, &str); 3] = [
     ("CRIER__WEBHOOKS__ALLOW_HTTP", "true"),
@@ -57,22 +57,23 @@ async fn receiver(statuses: &'static [u16]) -> (u16, Arc<Mutex<Vec<Heard>>>) {
             loop {
                 let read = stream.read(&mut piece).await.unwrap_or(0);
                 text.push_str(&String::from_utf8_lossy(&piece[..read]));
-                let Some((head, body)) = text.split_once("\r\n\r\n") else {
+                let Some((top, body)) = text.split_once("\r\n\r\n") else {
                     assert!(read > 0, "{text}");
                     continue;
                 };
-                let heard = Heard {
-                    head: head.to_owned(),
+                let call = Heard {
+                    head: top.to_owned(),
                     body: body.to_owned(),
                 };
-                let length: usize = heard.header("content-length").parse().unwrap();
+                let length: usize = call.header("content-length").parse().unwrap();
                 if body.len() >= length {
-                    log.lock().unwrap().push(heard);
+                    log.lock().unwrap().push(call);
                     break;
                 }
             }
             let status = statuses[number.min(statuses.len() - 1)];
-            let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let answer =
+                format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             stream.write_all(answer.as_bytes()).await.unwrap();
         }
     });
@@ -104,15 +105,32 @@ async fn a_receiver_that_fails_is_told_again_under_the_same_id_and_signed() {
     let (slack_port, slack) = receiver(&[200]).await;
     let url = format!("http://127.0.0.1:{port}/hooks/very-secret-path");
     let ports = format!("[{port},{slack_port}]");
-    let with_ports = [INNER.as_slice(), &[("CRIER__WEBHOOKS__PORTS", ports.as_str())]].concat();
+    let with_ports = [
+        INNER.as_slice(),
+        &[("CRIER__WEBHOOKS__PORTS", ports.as_str())],
+    ]
+    .concat();
     let mut command = stage.command(&["--json", "webhooks", "add", "ops", &url]);
-    let made = command.envs(with_ports.iter().copied()).output().await.unwrap();
+    let made = command
+        .envs(with_ports.iter().copied())
+        .output()
+        .await
+        .unwrap();
     assert!(made.status.success(), "{made:?}");
     let made: Value = serde_json::from_slice(&made.stdout).unwrap();
     let secret = made["secret"].as_str().unwrap().to_owned();
     let url = format!("http://127.0.0.1:{slack_port}/slack");
-    let mut command = stage.command(&["webhooks", "add", "team", &url, "--form", "slack", "--events", "failed"]);
-    assert!(command.envs(with_ports.iter().copied()).status().await.unwrap().success());
+    let mut command = stage.command(&[
+        "webhooks", "add", "team", &url, "--form", "slack", "--events", "failed",
+    ]);
+    assert!(
+        command
+            .envs(with_ports.iter().copied())
+            .status()
+            .await
+            .unwrap()
+            .success()
+    );
 
     let roles = [
         stage.start_with("scheduler", &with_ports),
@@ -157,12 +175,18 @@ async fn a_receiver_that_fails_is_told_again_under_the_same_id_and_signed() {
         .await;
     let said = slack.lock().unwrap()[0].json();
     let said = said["text"].as_str().unwrap();
-    assert!(said.contains("has failed") && said.contains("400 weighted characters"), "{said}");
+    assert!(
+        said.contains("has failed") && said.contains("400 weighted characters"),
+        "{said}"
+    );
     // Lists show hosts, and no secret.
     let mut listed = stage.done_by(&["webhooks", "list"]).await;
     listed += &stage.done_by(&["webhooks", "deliveries", "--json"]).await;
     assert!(listed.contains("127.0.0.1"), "{listed}");
-    assert!(!listed.contains("very-secret-path") && !listed.contains(&secret), "{listed}");
+    assert!(
+        !listed.contains("very-secret-path") && !listed.contains(&secret),
+        "{listed}"
+    );
     for role in roles {
         role.stop().await;
     }
@@ -180,9 +204,20 @@ async fn an_inner_address_is_refused_when_it_is_added_and_when_it_is_called() {
     assert!(words.contains("https"), "{words}");
     // One who was allowed to add it meets workers that are not allowed to call it.
     let ports = format!("[{port}]");
-    let with_ports = [INNER.as_slice(), &[("CRIER__WEBHOOKS__PORTS", ports.as_str())]].concat();
+    let with_ports = [
+        INNER.as_slice(),
+        &[("CRIER__WEBHOOKS__PORTS", ports.as_str())],
+    ]
+    .concat();
     let mut command = stage.command(&["webhooks", "add", "ops", &url]);
-    assert!(command.envs(with_ports.iter().copied()).status().await.unwrap().success());
+    assert!(
+        command
+            .envs(with_ports.iter().copied())
+            .status()
+            .await
+            .unwrap()
+            .success()
+    );
     let roles = [stage.start("scheduler"), stage.start("worker")];
     stage
         .sql("insert into crier.jobs (account, text) values ('acme', 'We are live')")
@@ -191,7 +226,10 @@ async fn an_inner_address_is_refused_when_it_is_added_and_when_it_is_called() {
         .until("select count(*) = 1 as done from crier.webhook_deliveries where error ->> 'code' = 'webhook_refused'", SOON)
         .await;
     stage
-        .until("select count(*) = 1 as done from crier.jobs where state = 'published'", SOON)
+        .until(
+            "select count(*) = 1 as done from crier.jobs where state = 'published'",
+            SOON,
+        )
         .await;
     assert!(heard.lock().unwrap().is_empty(), "nothing was asked");
     for role in roles {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::Stage;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Settings under which a process sees another time; what measures durations stays true.
 fn faked(offset: &str) -> [(String, String); 3] {

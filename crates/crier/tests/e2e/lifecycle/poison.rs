@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::media::files::{Files, png};
 use crate::support::{Role, Stage};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn a_job_that_kills_every_worker_is_quarantined_and_the_others_go_out() {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::Stage;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 const ALL_PUBLISHED: &str = "select bool_and(state = 'published') as done from crier.jobs";
 
 async fn texts(stage: &Stage) -> Vec<String> {
