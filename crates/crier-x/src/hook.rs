@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use crier_core::failpoint::{self, Deed};
 use crier_core::fault::Fault;
 use crier_core::media::UrlRules;
 use hmac::{Hmac, KeyInit, Mac};
@@ -90,7 +91,8 @@ impl HookClient {
         let client = self.fetcher.client(&url).await;
         let client = client.map_err(refused).map_err(none)?;
         let host = url.host_str().unwrap_or_default().to_owned();
-        let mut response = client
+        failpoint::before(Deed::Call, "POST webhook");
+        let answer = client
             .post(url)
             .header("content-type", "application/json")
             .header("webhook-id", hook.id)
@@ -98,7 +100,9 @@ impl HookClient {
             .header("webhook-signature", signature)
             .body(hook.body.to_owned())
             .send()
-            .await
+            .await;
+        failpoint::after(Deed::Call, "POST webhook");
+        let mut response = answer
             // The address is often a secret: only its host is told.
             .map_err(|error| {
                 none(unreachable(format!(

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::media::files::{Files, mp4};
 use crate::support::Stage;
 
-const SOON: Duration = Duration::from_mins(1);
+const SOON: Duration = Duration::from_mins(3);
 
 /// The most memory that a process has had, in KiB; the kernel keeps it.
 pub(crate) fn peak_kib(process: u32) -> u64 {

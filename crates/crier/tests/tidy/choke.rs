@@ -8,7 +8,7 @@ const WAYS_PAST: &[(&str, &str, &[&str])] = &[
     (
         "crates/crier-store/src/",
         "PgPool",
-        &["gate.rs", "connect.rs", "wake.rs"],
+        &["gate.rs", "connect.rs", "diagnosis.rs", "wake.rs"],
     ),
     ("crates/crier-store/src/", "pool.pool()", &["lib.rs"]),
     ("crates/crier-store/src/", "sqlx::Transaction", &[]),
@@ -18,7 +18,7 @@ const WAYS_PAST: &[(&str, &str, &[&str])] = &[
         &["gate.rs", "connect.rs"],
     ),
     ("crates/crier-store/src/", "PgConnection::connect", &[]),
-    ("crates/crier-x/src/", ".send()", &["fetch.rs"]),
+    ("crates/crier-x/src/", ".send()", &["fetch.rs", "hook.rs"]),
     ("crates/crier-x/src/", ".execute(", &["client.rs"]),
 ];
 
