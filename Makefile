@@ -2,7 +2,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint fmt docs ci
+.PHONY: help demo test bench chaos dashboards dashboards-check dashboards-images alerts-check lint fmt docs ci
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -13,12 +13,39 @@ demo: ## show it all: a campaign from rows to posts, with a private PostgreSQL a
 	@$(or $(CARGO_TARGET_DIR),target)/debug/crier demo
 
 test: ## run all tests against a private PostgreSQL; installs what is missing (ARGS='-p crier-core' for a part)
-	@scripts/need
+	@scripts/need pgbouncer faketime
 	scripts/with-postgres cargo test --locked $(or $(ARGS),--workspace)
 
 bench: ## measure, with an optimised build; prints figures for docs/PERFORMANCE.md
 	@scripts/need
 	scripts/with-postgres cargo bench --locked -p crier --bench upload_memory
+
+chaos: ## break everything for 180 s, then judge that nothing is lost or twice (SECONDS=600 for longer, SEED=7 for the same plan)
+	@scripts/need
+	cargo test --locked -p crier --bench chaos -- $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+dashboards: ## write Grafana's dashboards anew from deploy/grafana/panels.py
+	deploy/grafana/build.py
+
+dashboards-check: ## run each query of the dashboards on a real Prometheus and PostgreSQL, under a load with faults
+	@scripts/need
+	deploy/grafana/build.py --check
+	python=$$(scripts/venv deploy/grafana/requirements.txt) && $$python deploy/grafana/schema.py
+	cargo build --locked -p crier
+	prometheus=$$(scripts/tool prometheus) && scripts/with-postgres python3 deploy/grafana/check.py \
+	  --crier $(or $(CARGO_TARGET_DIR),target)/debug/crier --prometheus $$prometheus
+
+dashboards-images: ## draw the curves of Overview for the README, under a load of two minutes
+	@scripts/need
+	cargo build --locked -p crier
+	python=$$(scripts/venv deploy/grafana/requirements-images.txt) && prometheus=$$(scripts/tool prometheus) && \
+	  scripts/with-postgres $$python deploy/grafana/check.py --crier $(or $(CARGO_TARGET_DIR),target)/debug/crier \
+	  --prometheus $$prometheus --seconds 120 --images docs/img
+
+alerts-check: ## try each alert with promtool: once where it must fire, once where it must not
+	promtool=$$(scripts/tool promtool prometheus) && $$promtool check rules deploy/prometheus/rules.yml && \
+	  $$promtool test rules deploy/prometheus/rules.test.yml
+	deploy/prometheus/check.py
 
 lint: ## check with clippy; a warning is an error
 	cargo clippy --workspace --all-targets --locked -- -D warnings

@@ -5,6 +5,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// Most characters of a detail: it may repeat a value of the row, and is shown on terminals and in logs.
+const MOST_DETAIL: usize = 1_000;
+
 /// The step of a job's life in which a draft is judged before anything is sent.
 pub const STEP_CHECK: &str = "check";
 
@@ -37,7 +40,7 @@ impl Fault {
         Self {
             code: code.into(),
             title: title.into(),
-            detail: detail.into(),
+            detail: cut(detail.into()),
             step: STEP_CHECK.into(),
             hint: hint.into(),
             permanent: true,
@@ -71,6 +74,15 @@ impl std::fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+/// So much of a detail as is kept.
+fn cut(mut detail: String) -> String {
+    if let Some((end, _)) = detail.char_indices().nth(MOST_DETAIL) {
+        detail.truncate(end);
+        detail.push('…');
+    }
+    detail
+}
 
 /// What a value may look like, so that a mistake is told by its place.
 #[derive(Debug)]
@@ -243,6 +255,14 @@ mod tests {
         assert_eq!(keys, ["code", "detail", "hint", "step", "title"]);
         let read: Fault = serde_json::from_value(column).unwrap();
         assert_eq!(read, fault.passing());
+    }
+
+    #[test]
+    fn a_detail_is_cut_where_nobody_reads_on() {
+        let fault = Fault::new("a", "b", "é".repeat(1_000), "");
+        assert_eq!(fault.detail, "é".repeat(1_000));
+        let fault = Fault::new("a", "b", "é".repeat(100_000), "");
+        assert_eq!(fault.detail, format!("{}…", "é".repeat(1_000)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! **Invariant:** nothing here can fail for a reason outside its arguments, so every rule is a property test away.
 
 pub mod answer;
+pub mod failpoint;
 pub mod fault;
 pub mod limit;
 pub mod lint;
@@ -17,3 +18,4 @@ pub mod text;
 pub mod tier;
 pub mod v1;
 pub mod verdict;
+pub mod webhook;

@@ -1,8 +1,9 @@
 //! Rate limit windows as X's headers state them.
 //!
-//! **Invariant:** the time to wait comes from X's own reset, never from a constant of ours.
+//! **Invariant:** the time to wait comes from X's own reset, never from a constant of ours; a reset that no window of X can
+//! have (milliseconds for seconds, a gateway gone mad) closes nothing.
 
-use chrono::{DateTime, Datelike as _, Days, Months, NaiveTime, Utc};
+use chrono::{DateTime, Datelike as _, Days, Months, NaiveTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 /// Whom a window counts.
@@ -43,6 +44,14 @@ impl WindowLength {
             Self::Day => "24h",
         }
     }
+
+    /// How far off its reset may be to be believed, in seconds: several times its length, since clocks differ.
+    pub const fn most_s(self) -> u32 {
+        match self {
+            Self::QuarterHour => 86_400,
+            Self::Day => 3 * 86_400,
+        }
+    }
 }
 
 /// One window of one endpoint, as the headers of an answer state it.
@@ -65,6 +74,15 @@ impl Window {
     pub fn is_exhausted(&self) -> bool {
         self.remaining.is_some_and(|left| left <= 0)
     }
+}
+
+/// Those of the windows whose reset can be true at `now`.
+pub fn believed(windows: &[Window], now: DateTime<Utc>) -> Vec<Window> {
+    let is_near = |window: &&Window| {
+        let most = TimeDelta::seconds(window.length.most_s().into());
+        window.resets_at.signed_duration_since(now) <= most
+    };
+    windows.iter().filter(is_near).copied().collect()
 }
 
 /// When an exhausted endpoint may be called again: the latest reset of its exhausted windows (a 429 of the daily
@@ -125,6 +143,31 @@ mod tests {
     fn the_latest_reset_of_the_exhausted_windows_counts() {
         let until = blocked_until(&[window(0, 50), window(0, 70), window(5, 900)]);
         assert_eq!(until, DateTime::from_timestamp(70, 0));
+    }
+
+    #[test]
+    fn a_reset_that_no_window_can_have_is_not_believed() {
+        let now = DateTime::from_timestamp(1_780_000_000, 0).unwrap();
+        let at = |length, seconds| Window {
+            length,
+            resets_at: DateTime::from_timestamp(seconds, 0).unwrap(),
+            ..window(0, 0)
+        };
+        let (short, day) = (WindowLength::QuarterHour, WindowLength::Day);
+        let fine = [
+            at(short, 0),
+            at(short, 1_780_000_900),
+            at(short, 1_780_086_400),
+            at(day, 1_780_259_200),
+        ];
+        // Milliseconds, the year 9999, an hour too long.
+        let not = [
+            at(short, 1_780_086_401),
+            at(day, 1_780_000_000_000),
+            at(day, 253_402_300_799),
+            at(day, 1_780_262_800),
+        ];
+        assert_eq!(believed(&[fine, not].concat(), now), fine);
     }
 
     #[test]

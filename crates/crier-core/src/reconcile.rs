@@ -21,6 +21,22 @@ pub const CLOCK_ALLOWANCE: TimeDelta = TimeDelta::seconds(60);
 /// most (the-algorithm, `TweetCreationLock.scala`); the rest is [`CLOCK_ALLOWANCE`].
 pub const LATEST_DEED: TimeDelta = TimeDelta::seconds(120);
 
+/// How much worse a post fits that was made before the call left than one made as long after it.
+const BEFORE: i64 = 4;
+/// Clocks that are this near to each other are not told apart: X names its time in whole seconds.
+const CLOCK_GRAIN: TimeDelta = TimeDelta::seconds(10);
+
+/// How far the database's clock is ahead of X's, by X's own word on the time; zero as long as that is within what the
+/// other allowances bear.
+pub fn ahead(database: DateTime<Utc>, x: DateTime<Utc>) -> TimeDelta {
+    let ahead = database - x;
+    if ahead.abs() < CLOCK_GRAIN {
+        TimeDelta::zero()
+    } else {
+        ahead
+    }
+}
+
 /// When a post was made, by its id. `None` for what is no id.
 pub fn id_time(id: &str) -> Option<DateTime<Utc>> {
     let id: u64 = id.parse().ok()?;
@@ -38,8 +54,10 @@ pub struct Sent<'a> {
     pub job: i64,
     /// Text as it was sent.
     pub text: &'a str,
-    /// Attachments, a quoted post included.
+    /// Attachments, a quoted post and a card included.
     pub attachments: usize,
+    /// It replies to a post, so that X may put mentions before it.
+    pub is_reply: bool,
     /// When the first of its doubtful calls left.
     pub first: DateTime<Utc>,
     /// When the last of them left.
@@ -47,23 +65,39 @@ pub struct Sent<'a> {
     /// A call of its own may have made a post. Otherwise X only said that it has had this text since `first`, and the
     /// job takes no post that may be another's.
     pub is_doubtful: bool,
+    /// How far the database's clock, which has the other times here, is ahead of X's, which made the ids; see [`ahead`].
+    pub ahead: TimeDelta,
 }
 
 impl Sent<'_> {
     fn may_have_made(&self, post: &Post<'_>) -> bool {
+        self.was_sent_about(post)
+            && matches_published(self.text, post.text, self.attachments, self.is_reply)
+    }
+
+    fn was_sent_about(&self, post: &Post<'_>) -> bool {
         let allowance = if self.is_doubtful {
             CLOCK_ALLOWANCE
         } else {
             TimeDelta::zero()
         };
-        post.at >= self.first - allowance
-            && post.at <= self.last + LATEST_DEED
-            && matches_published(self.text, post.text, self.attachments)
+        // Either clock may have been set right since the call left, so that one that is off only widens.
+        post.at >= self.first - allowance - self.ahead.max(TimeDelta::zero())
+            && post.at <= self.latest() - self.ahead.min(TimeDelta::zero())
     }
 
-    /// Nearest after the call left; before it, which only clocks that disagree explain, is second best.
-    fn distance(&self, post: &Post<'_>) -> (bool, TimeDelta) {
-        (post.at < self.first, (post.at - self.first).abs())
+    fn latest(&self) -> DateTime<Utc> {
+        self.last + LATEST_DEED
+    }
+
+    /// How ill the post fits: the time since its call left; before it, which only clocks that disagree explain, is worse.
+    fn misfit(&self, post: &Post<'_>) -> i64 {
+        let after = (post.at - (self.first - self.ahead)).num_milliseconds();
+        if after < 0 {
+            BEFORE.saturating_mul(after.saturating_neg())
+        } else {
+            after
+        }
     }
 }
 
@@ -92,19 +126,22 @@ pub enum Pick {
     None,
     /// One may be, but it may as well be that of another job whose answer is missing too.
     Unclear,
+    /// The same, but the other job was sent so lately that X need not show its post yet: that will clear it.
+    Early,
 }
 
 /// Which of the posts `seen` is that of `ours`. `rivals` are the account's other jobs whose fate is open, `taken` the
-/// ids that belong to jobs already.
+/// ids that belong to jobs already; what was made before `shown` X would show by now.
 ///
-/// Jobs and posts that could belong together form a group. If it holds a post for each job, they are given out in the
-/// order of the calls, each job taking the post nearest after its own; otherwise nobody can say whose they are. Every
-/// job of the group comes to the same distribution, so no two take the same post.
+/// Jobs and posts that could belong together form a group, and every job of it comes to the same distribution, so that no
+/// two take the same post. If the group holds a post for each job, they are given out in the order of the calls, the times
+/// fitting best on the whole. If it holds fewer, nobody can say whose they are.
 pub fn pick(
     ours: &Sent<'_>,
     rivals: &[Sent<'_>],
     seen: &[Seen<'_>],
     taken: &BTreeSet<String>,
+    shown: DateTime<Utc>,
 ) -> Pick {
     let mut free: Vec<Post<'_>> = seen
         .iter()
@@ -147,24 +184,68 @@ pub fn pick(
         pool.extend(theirs);
         jobs.extend(joining);
     }
-    if pool.len() < jobs.len() || (!ours.is_doubtful && jobs.len() > 1) {
-        return Pick::Unclear;
+    let unclear = if jobs.iter().all(|job| job.latest() <= shown) {
+        Pick::Unclear
+    } else {
+        Pick::Early
+    };
+    if !ours.is_doubtful && jobs.len() > 1 {
+        return unclear;
     }
     jobs.sort_by_key(|job| (job.first, job.job));
     pool.sort_by_key(|post| (post.at, post.id));
-    for job in jobs {
-        let nearest = pool
-            .iter()
-            .enumerate()
-            .filter(|(_, post)| job.may_have_made(post))
-            .min_by_key(|(_, post)| job.distance(post))
-            .map(|(place, _)| place);
-        let got = nearest.map(|place| pool.remove(place));
-        if job.job == ours.job {
-            return got.map_or(Pick::Unclear, |post| Pick::Ours(post.id.to_owned()));
+    if pool.len() < jobs.len() {
+        return unclear;
+    }
+    let given = in_order(&jobs, &pool).or_else(|| by_deadline(&jobs, &pool).into_iter().collect());
+    let place = jobs.iter().position(|job| job.job == ours.job);
+    let post = place.zip(given).map(|(place, given)| given[place]);
+    post.map_or(unclear, |post| Pick::Ours(pool[post].id.to_owned()))
+}
+
+/// Gives each job one of the posts, both in the order of time, with the least misfit in all. `None` if that cannot be.
+fn in_order(jobs: &[Sent<'_>], pool: &[Post<'_>]) -> Option<Vec<usize>> {
+    let posts = pool.len();
+    // best[j][p]: the least misfit of the jobs from j on with the posts from p on.
+    let mut best = vec![vec![Some(0_i64); posts + 1]; jobs.len() + 1];
+    for j in (0..jobs.len()).rev() {
+        best[j][posts] = None;
+        for p in (0..posts).rev() {
+            let taken = best[j + 1][p + 1]
+                .filter(|_| jobs[j].may_have_made(&pool[p]))
+                .map(|rest| rest.saturating_add(jobs[j].misfit(&pool[p])));
+            best[j][p] = match (taken, best[j][p + 1]) {
+                (Some(taken), Some(left)) => Some(taken.min(left)),
+                (some, None) | (None, some) => some,
+            };
         }
     }
-    Pick::Unclear
+    best[0][0]?;
+    let mut given = Vec::with_capacity(jobs.len());
+    let mut p = 0;
+    for row in &best[..jobs.len()] {
+        while row[p] == row[p + 1] {
+            p += 1;
+        }
+        given.push(p);
+        p += 1;
+    }
+    Some(given)
+}
+
+/// Gives each post, the earliest first, to the job that may have made it and could the soonest have made no later one: as
+/// many jobs as can be have a post then. Calls may arrive after the next one, so that no order need hold.
+fn by_deadline(jobs: &[Sent<'_>], pool: &[Post<'_>]) -> Vec<Option<usize>> {
+    let mut given = vec![None; jobs.len()];
+    for (p, post) in pool.iter().enumerate() {
+        let next = (0..jobs.len())
+            .filter(|j| given[*j].is_none() && jobs[*j].may_have_made(post))
+            .min_by_key(|j| (jobs[*j].latest(), jobs[*j].job));
+        if let Some(j) = next {
+            given[j] = Some(p);
+        }
+    }
+    given
 }
 
 /// Whether X lists a post with these options among the account's own: a promoted-only post, one for a community alone
@@ -259,7 +340,6 @@ impl Doubt {
 /// What to do after a look. After a duplicate that may be this job's own earlier call, twice as many looks are made, and
 /// it is never sent again.
 pub fn next(pick: Pick, search: &Search<'_>) -> Next {
-    let is_clear = pick == Pick::None;
     if let Pick::Ours(id) = pick {
         return Next::Published(id);
     }
@@ -269,16 +349,21 @@ pub fn next(pick: Pick, search: &Search<'_>) -> Next {
         .waits
         .get(search.looks.saturating_sub(1))
         .or(search.waits.last());
-    match wait {
-        Some(wait) if search.looks < enough => Next::LookAgain(*wait),
-        Some(_) | None if !is_clear => Next::Operator(Doubt::Unclear),
-        Some(_) | None if !search.is_listed => Next::Operator(Doubt::Unlisted),
-        Some(_) | None if !search.is_complete => Next::Operator(Doubt::TooMany),
-        Some(_) | None if own_duplicate => Next::Operator(Doubt::Hidden),
-        Some(_) | None if search.is_duplicate => Next::Duplicate,
-        Some(_) | None => Next::Absent,
+    let is_early = search.looks < enough || pick == Pick::Early;
+    if let Some(wait) = wait.filter(|_| is_early) {
+        return Next::LookAgain(*wait);
+    }
+    match pick {
+        Pick::Ours(_) | Pick::Unclear | Pick::Early => Next::Operator(Doubt::Unclear),
+        Pick::None if !search.is_listed => Next::Operator(Doubt::Unlisted),
+        Pick::None if !search.is_complete => Next::Operator(Doubt::TooMany),
+        Pick::None if own_duplicate => Next::Operator(Doubt::Hidden),
+        Pick::None if search.is_duplicate => Next::Duplicate,
+        Pick::None => Next::Absent,
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -163,7 +163,7 @@ pub fn not_before(answer: &Answer, now: DateTime<Utc>) -> Option<DateTime<Utc>> 
     let is_believed = |until: &DateTime<Utc>| *until <= after(now, LONGEST_LIMIT);
     let asked = answer.retry_after_s;
     let asked = asked.map(|seconds| after(now, Duration::from_secs(seconds)));
-    let reset = limit::blocked_until(&answer.windows);
+    let reset = limit::blocked_until(&limit::believed(&answer.windows, now));
     reset.filter(is_believed).max(asked.filter(is_believed))
 }
 

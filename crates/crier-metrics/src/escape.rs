@@ -25,6 +25,24 @@ const COLOURS: [&str; 9] = [
     "\x1b[35m",
 ];
 
+/// A text for people, of which only line breaks and tabs act: whatever a row or an answer of X holds, it neither steers
+/// the terminal that shows it nor hides a part of it.
+pub fn still(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(|one| acts(one) && one != '\n') {
+        return Cow::Borrowed(text);
+    }
+    let lines: Vec<_> = text
+        .split('\n')
+        .map(|line| escape(line, Form::Text { ansi: false }))
+        .collect();
+    Cow::Owned(lines.join("\n"))
+}
+
+/// A JSON value as it stands on one line, which stays the same value.
+pub fn still_json(line: &str) -> Cow<'_, str> {
+    escape(line, Form::Json)
+}
+
 /// The line with everything escaped that could act; the very line when it holds nothing of the kind.
 pub(crate) fn escape(line: &str, form: Form) -> Cow<'_, str> {
     let mut escaped = String::new();
@@ -89,6 +107,16 @@ mod tests {
         ] {
             assert!(!escape(steers, COLOURED).contains('\u{1b}'), "{steers:?}");
         }
+    }
+
+    #[test]
+    fn lines_of_a_text_stay_lines() {
+        assert_eq!(still("a\tb\nc\u{1b}[2J\r\n"), "a\tb\nc\\u{1b}[2J\\r\n");
+        assert!(matches!(still("a\nb"), Cow::Borrowed(_)));
+        assert_eq!(
+            still_json("{\"text\":\"a\u{9b}31m\u{202e}\"}"),
+            r#"{"text":"a\u009b31m\u202e"}"#
+        );
     }
 
     #[test]

@@ -159,6 +159,40 @@ labels! {
         Failed = "failed",
     }
 
+    /// Tables that change much, and get slow when Postgres cannot clean up.
+    pub HotTable {
+        /// Lanes.
+        Lanes = "lanes",
+        /// Leases.
+        Leases = "leases",
+        /// Jobs that have not ended.
+        JobsOpen = "jobs_open",
+        /// The ledger.
+        Attempts = "attempts",
+        /// Uploads.
+        MediaUploads = "media_uploads",
+        /// The inbox of the scheduler.
+        LaneSignals = "lane_signals",
+    }
+
+    /// A folder that crier needs room in.
+    pub Folder {
+        /// Files that rows name.
+        Media = "media",
+        /// Files of the web on their way to X.
+        Spool = "spool",
+    }
+
+    /// How one try of a webhook ended.
+    pub HookEnd {
+        /// The receiver took it.
+        Delivered = "delivered",
+        /// It did not, and is told again later.
+        Failed = "failed",
+        /// It did not, and was given up.
+        Dead = "dead",
+    }
+
     /// What became of one slot of a recurring post.
     pub SlotEnd {
         /// A job was inserted.

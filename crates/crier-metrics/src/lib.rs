@@ -16,11 +16,12 @@ mod reading;
 mod redact;
 mod table;
 
+pub use escape::{still, still_json};
 pub use gather::{BoxFuture, Gather, Missing, Ready, SourceError};
 pub use health::{Health, Heartbeat, Stalled};
 pub use labels::{
-    AccountStatus, AppStatus, AttemptEnd, CheckEnd, JobEnd, Label, LeasePhase, OpenState,
-    RefreshEnd, SlotEnd, UnknownEnd, UploadEnd,
+    AccountStatus, AppStatus, AttemptEnd, CheckEnd, Folder, HookEnd, HotTable, JobEnd, Label,
+    LeasePhase, OpenState, RefreshEnd, SlotEnd, UnknownEnd, UploadEnd,
 };
 pub use metrics::{Busy, Metrics};
 pub use reading::{Counts, LimitReading, Reading};

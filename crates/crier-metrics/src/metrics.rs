@@ -3,7 +3,7 @@
 //! **Invariant:** a count never wraps, a label never grows without bound, and what is read from the database is
 //! shown only once it has been read: before that it is absent, for 0 would be a lie.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,8 +13,8 @@ use crier_core::price::Priced;
 use prometheus::{Counter, IntCounter, IntGauge, Registry, TextEncoder};
 
 use crate::labels::{
-    AccountStatus, AppStatus, AttemptEnd, CheckEnd, JobEnd, Label, LeasePhase, OpenState,
-    PoolState, RefreshEnd, SlotEnd, UnknownEnd, UploadEnd,
+    AccountStatus, AppStatus, AttemptEnd, CheckEnd, Folder, HookEnd, HotTable, JobEnd, Label,
+    LeasePhase, OpenState, PoolState, RefreshEnd, SlotEnd, UnknownEnd, UploadEnd,
 };
 use crate::reading::{LimitReading, Reading};
 use crate::table::{SPECS, Source, Table};
@@ -24,6 +24,9 @@ const MAX_WORDS: usize = 200;
 
 /// Longest word that is taken as a label value, in bytes.
 const MAX_WORD: usize = 48;
+
+/// Between two lines in the log about the same failing call.
+const SAY_AGAIN: Duration = Duration::from_secs(30);
 
 /// The word for "there is nothing to explain" and "no answer came".
 const NONE: &str = "none";
@@ -43,6 +46,8 @@ struct Inner {
     registry: Registry,
     leads: AtomicBool,
     words: Mutex<BTreeSet<String>>,
+    /// When each call that fails was last told of in the log.
+    said: Mutex<BTreeMap<&'static str, Instant>>,
     /// When the last good reading was taken; its lock also keeps a scrape out of a reading that is being applied.
     read_at: Mutex<Option<Instant>>,
 }
@@ -51,6 +56,10 @@ struct Inner {
 #[derive(Debug)]
 #[must_use = "dropping it says that the work is done"]
 pub struct Busy(IntGauge);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
@@ -76,6 +85,7 @@ impl Metrics {
                 registry,
                 leads: AtomicBool::new(false),
                 words: Mutex::new(BTreeSet::new()),
+                said: Mutex::new(BTreeMap::new()),
                 read_at: Mutex::new(None),
             }),
         }
@@ -190,6 +200,21 @@ impl Metrics {
         self.inner.table.recurring_slots_total.at(end).inc_by(count);
     }
 
+    /// So much room is free in a folder.
+    pub fn disk_free(&self, folder: Folder, bytes: u64) {
+        let free = self
+            .inner
+            .table
+            .disk_free_bytes
+            .with_label_values(&[folder.as_str()]);
+        free.set(gauge(bytes));
+    }
+
+    /// One try of a webhook ended so.
+    pub fn webhook(&self, end: HookEnd) {
+        self.inner.table.webhook_tries_total.at(end).inc();
+    }
+
     /// The database's clock is ahead of ours by so many seconds; negative when it is behind.
     pub fn db_clock_skew(&self, seconds: f64) {
         self.inner.table.db_clock_skew_seconds.set(seconds);
@@ -209,14 +234,33 @@ impl Metrics {
             .set(gauge(used));
     }
 
-    /// A call to the database failed.
-    pub fn db_error(&self, operation: &'static str) {
-        let operation = self.word(operation);
+    /// A call to the database failed. Answers whether that is worth a line in the log: once in a while, not once a try,
+    /// for an outage is long and tries are many.
+    pub fn db_error(&self, operation: &'static str) -> bool {
+        let word = self.word(operation);
         self.inner
             .table
             .db_errors_total
-            .with_label_values(&[operation])
+            .with_label_values(&[word])
             .inc();
+        let (mut said, now) = (lock(&self.inner.said), Instant::now());
+        let news = said
+            .get(operation)
+            .is_none_or(|at| now.saturating_duration_since(*at) >= SAY_AGAIN);
+        if news {
+            said.insert(operation, now);
+        }
+        news
+    }
+
+    /// Whether this call failed the last time.
+    pub fn db_fails(&self, operation: &'static str) -> bool {
+        lock(&self.inner.said).contains_key(operation)
+    }
+
+    /// The same call succeeded. Answers whether it had failed before, so that somebody may want to hear of it.
+    pub fn db_works(&self, operation: &'static str) -> bool {
+        lock(&self.inner.said).remove(operation).is_some()
     }
 
     /// The most this worker takes in hand at once.
@@ -278,8 +322,19 @@ impl Metrics {
         table
             .oldest_due_age_seconds
             .set(reading.oldest_due_age.unwrap_or_default().as_secs_f64());
+        table
+            .db_oldest_transaction_age_seconds
+            .set(reading.db_oldest_transaction.as_secs_f64());
         table.unknown_open.set(gauge(reading.unknown_open));
         table.signals_backlog.set(gauge(reading.signals_backlog));
+        for hot in HotTable::ALL {
+            table
+                .db_dead_rows
+                .at(*hot)
+                .set(gauge(reading.db_dead_rows.get(*hot)));
+        }
+        table.webhooks_waiting.set(gauge(reading.webhooks_waiting));
+        table.webhooks_dead.set(gauge(reading.webhooks_dead));
         table
             .token_expiry_seconds
             .set(reading.token_expiry_seconds.unwrap_or(f64::NAN));

@@ -9,7 +9,7 @@ use crier_core::answer::Endpoint;
 use crier_core::limit::{LimitClass, WindowLength};
 use crier_core::price::Priced;
 
-use crate::labels::{AccountStatus, AppStatus, JobEnd, LeasePhase, OpenState};
+use crate::labels::{AccountStatus, AppStatus, HotTable, JobEnd, LeasePhase, OpenState};
 
 /// A number for each value of a closed set; what was never added is 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,8 +89,16 @@ pub struct Reading {
     pub costs_micro_usd: Counts<Priced>,
     /// Inserted rows that are not in a lane yet.
     pub signals_backlog: u64,
+    /// Rows that Postgres has not cleaned up yet.
+    pub db_dead_rows: Counts<HotTable>,
+    /// Webhooks that are still to be delivered.
+    pub webhooks_waiting: u64,
+    /// Webhooks that were given up.
+    pub webhooks_dead: u64,
     /// Seconds until the first token of an active account expires, negative once it has; none without accounts.
     pub token_expiry_seconds: Option<f64>,
+    /// Age of the oldest transaction that is open in the database.
+    pub db_oldest_transaction: Duration,
     /// Windows that are still open; of several accounts' windows of one kind the tightest is shown.
     pub limits: Vec<LimitReading>,
 }

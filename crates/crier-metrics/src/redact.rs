@@ -13,7 +13,7 @@ const MASK: &str = "[redacted]";
 
 /// Names whose values are secret, in lower case. They match inside longer names too: `x_access_token`. The names are
 /// those of RFC 6749, RFC 7636, RFC 5849, libpq and crier's own configuration.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "access_token",
     "refresh_token",
     "client_secret",
@@ -32,6 +32,7 @@ const NAMES: [&str; 18] = [
     "passwd",
     "secrets__key",
     "secrets.key",
+    "other_keys",
 ];
 
 /// Credential schemes of the `Authorization` header whose one token is the secret (RFC 6750, RFC 7617).

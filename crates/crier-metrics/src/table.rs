@@ -16,8 +16,8 @@ use prometheus::{
 };
 
 use crate::labels::{
-    AccountStatus, AppStatus, CheckEnd, JobEnd, Label, LeasePhase, OpenState, PoolState,
-    RefreshEnd, SlotEnd, UnknownEnd, UploadEnd,
+    AccountStatus, AppStatus, CheckEnd, HookEnd, HotTable, JobEnd, Label, LeasePhase, OpenState,
+    PoolState, RefreshEnd, SlotEnd, UnknownEnd, UploadEnd,
 };
 
 /// Where the value of a metric comes from.
@@ -252,6 +252,13 @@ table! {
     /// Slots of recurring posts, by what became of them.
     recurring_slots_total: By<IntCounter, SlotEnd> = Process ["result"];
 
+    /// Tries to deliver webhooks, by how they ended.
+    webhook_tries_total: By<IntCounter, HookEnd> = Process ["result"];
+    /// Webhooks that are still to be delivered.
+    webhooks_waiting: IntGauge = Database [];
+    /// Webhooks that were given up and are still kept.
+    webhooks_dead: IntGauge = Database [];
+
     /// Posts and uploads that this worker has in hand.
     worker_inflight: IntGauge = Process [];
     /// The most that this worker takes in hand at once.
@@ -261,12 +268,19 @@ table! {
     db_clock_skew_seconds: Gauge = Process [];
     /// Connections of this process's pool, by what they are doing.
     db_pool_connections: By<IntGauge, PoolState> = Process ["state"];
+    /// Age of the oldest transaction that is open in the database, as far as crier's user may see: one of hours keeps dead
+    /// rows from being cleaned up, and its locks hold jobs back.
+    db_oldest_transaction_age_seconds: Gauge = Database [];
+    /// Rows that Postgres has not cleaned up yet, by its own estimate, of tables that change much.
+    db_dead_rows: By<IntGauge, HotTable> = Database ["table"];
     /// Failed calls to the database, by operation.
     db_errors_total: IntCounterVec = Process ["operation"];
     /// Age of the last good reading behind every metric that is read from the database.
     db_reading_age_seconds: Gauge = Database [];
     /// Scrapes for which the database could not be read, so that its metrics are those of the last good reading.
     scrape_errors_total: IntCounter = Process [];
+    /// Free room where this process keeps or reads files, as an ordinary user may use it.
+    disk_free_bytes: IntGaugeVec = Process ["folder"];
     /// Always 1; the label is the version that runs.
     build_info: IntGaugeVec = Process ["version"];
 }
@@ -364,6 +378,7 @@ mod tests {
             "class",
             "code",
             "endpoint",
+            "folder",
             "how",
             "kind",
             "operation",
@@ -373,6 +388,7 @@ mod tests {
             "state",
             "status",
             "step",
+            "table",
             "version",
             "window",
         ];

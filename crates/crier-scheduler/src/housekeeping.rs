@@ -39,6 +39,8 @@ pub struct Housekeeping {
     pub uploads_days: u32,
     /// Processes that were not seen any more, limit windows that ended, keys of slots long past.
     pub workers_days: u32,
+    /// Webhooks that were delivered; those given up stay four times as long.
+    pub webhooks_days: u32,
 }
 
 impl Default for Housekeeping {
@@ -50,6 +52,7 @@ impl Default for Housekeeping {
             attempts_days: Some(90),
             uploads_days: 2,
             workers_days: 7,
+            webhooks_days: 7,
         }
     }
 }
@@ -164,6 +167,16 @@ impl Keeper {
     /// Each part for itself: one that fails does not keep the others from being done.
     async fn retention(&self) {
         self.partitions().await;
+        match self.store.clock_is_steady().await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!(
+                    "the database's clock leapt, or nobody kept house for days: nothing old is removed before tomorrow"
+                );
+                return;
+            }
+            Err(error) => return self.complain("clock", &error),
+        }
         if let Some(days) = self.plan.history_days {
             for pause in PAUSES {
                 match self.store.drop_history(days).await {
@@ -185,6 +198,8 @@ impl Keeper {
         self.report("uploads", self.store.trim_uploads(days).await);
         let days = self.plan.workers_days;
         self.report("workers", self.store.trim_workers(days).await);
+        let days = self.plan.webhooks_days;
+        self.report("webhooks", self.store.trim_deliveries(days).await);
     }
 
     /// Partitions for the months to come.

@@ -6,6 +6,7 @@
 
 mod checks;
 mod housekeeping;
+mod inbox;
 mod recurring;
 mod round;
 mod run;

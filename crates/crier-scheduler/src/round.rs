@@ -10,11 +10,10 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crier_core::fault::Fault;
-use crier_metrics::{CheckEnd, LeasePhase, SlotEnd};
-use crier_store::{Check, Expanded, Finding, RecurringRow, StoreError};
+use crier_metrics::{LeasePhase, SlotEnd};
+use crier_store::{CRASH_BOUND, Expanded, RecurringRow, Risky, StoreError};
 use serde_json::Value;
 
-use crate::checks::judge;
 use crate::recurring::{expand, fault};
 use crate::run::{Memory, Scheduler};
 
@@ -24,18 +23,12 @@ const SIGNALS: i64 = 5_000;
 const SIGNAL_COMMITS: u32 = 20;
 /// Leases taken back, and jobs ended, in one commit.
 const BATCH: i64 = 500;
-/// Rows looked at in one round.
-const CHECKS: i64 = 500;
-/// Time for the files of one round: large ones must not keep the leader from leading.
-const CHECK_TIME: Duration = Duration::from_secs(1);
 /// Recurring posts expanded in one round.
 const RECURRING: i64 = 20;
 /// Between two sweeps over what no signal may have told.
 const SWEEP: Duration = Duration::from_secs(3);
 /// How soon a recurring post with a fault is looked at again: its account may be back.
 const FAULT_RETRY: Duration = Duration::from_mins(1);
-/// How long a check is put off that could not be acted on.
-const CHECK_RETRY: Duration = Duration::from_secs(30);
 
 impl Scheduler {
     /// Does it all once; true if there is more to do at once.
@@ -95,6 +88,13 @@ impl Scheduler {
     }
 
     async fn leases(&self) -> Result<bool, StoreError> {
+        let redated = self.store.redate_leases().await?;
+        if redated > 0 {
+            tracing::warn!(
+                redated,
+                "the database's clock went back: leases that it had dated ahead end by the new one"
+            );
+        }
         let publish = self.store.expire_leases(BATCH).await?;
         self.metrics
             .leases_expired(LeasePhase::Claimed, publish.claimed);
@@ -126,14 +126,69 @@ impl Scheduler {
 
     async fn recurring(&self) -> Result<bool, StoreError> {
         let rows = self.store.due_recurring(RECURRING).await?;
+        if rows.is_empty() {
+            return Ok(false);
+        }
+        let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+        let suspects = self.store.suspects(Risky::Recurring, &ids).await?;
         let mut created_any = false;
         for row in &rows {
-            match self.recur(row).await {
+            let crashes = suspects.get(&row.id).copied().unwrap_or(0);
+            match self.recur_alone(row, crashes).await {
                 Ok(created) => created_any |= created,
                 Err(error) => self.complain("recurring", &error),
             }
         }
         Ok(created_any)
+    }
+
+    /// One that breaks this process, or breaks down in it, costs only itself, and is put aside after a bounded number of
+    /// times.
+    async fn recur_alone(&self, row: &RecurringRow, crashes: i16) -> Result<bool, StoreError> {
+        if crashes >= CRASH_BOUND {
+            return self.put_recurring_aside(row).await;
+        }
+        self.store
+            .take_in_hand(Risky::Recurring, self.id, &[row.id])
+            .await?;
+        let done = or_panic(self.recur(row)).await;
+        self.store.put_down(Risky::Recurring, self.id).await?;
+        match done {
+            Ok(done) => {
+                if crashes > 0 && done.is_ok() {
+                    self.store
+                        .clear_suspects(Risky::Recurring, &[row.id])
+                        .await?;
+                }
+                done
+            }
+            Err(panic) => {
+                let crashes = self.store.count_crash(Risky::Recurring, row.id).await?;
+                self.metrics.db_error("panic");
+                tracing::error!(recurring = %row.name, crashes, "a recurring post broke down: {panic}");
+                if crashes >= CRASH_BOUND {
+                    return self.put_recurring_aside(row).await;
+                }
+                let wrong = broken(crashes, "crier tries it again shortly");
+                self.store
+                    .recurring_fault(row, &column(&wrong), Some(FAULT_RETRY))
+                    .await?;
+                Ok(false)
+            }
+        }
+    }
+
+    async fn put_recurring_aside(&self, row: &RecurringRow) -> Result<bool, StoreError> {
+        let hint = "look at the schedulers' logs, then correct the row in crier.recurring: with an edit crier tries it again";
+        let wrong = broken(CRASH_BOUND, hint);
+        tracing::error!(recurring = %row.name, "a recurring post is put aside: {wrong}");
+        self.store
+            .recurring_fault(row, &column(&wrong), None)
+            .await?;
+        self.store
+            .clear_suspects(Risky::Recurring, &[row.id])
+            .await?;
+        Ok(false)
     }
 
     async fn recur(&self, row: &RecurringRow) -> Result<bool, StoreError> {
@@ -164,96 +219,9 @@ impl Scheduler {
         };
         tracing::warn!(recurring = %row.name, code = %wrong.code, "a recurring post makes no jobs: {wrong}");
         self.store
-            .recurring_fault(row, &column(&wrong), FAULT_RETRY)
+            .recurring_fault(row, &column(&wrong), Some(FAULT_RETRY))
             .await?;
         Ok(false)
-    }
-
-    async fn checks(&self) -> Result<bool, StoreError> {
-        let checks = self.store.due_checks(CHECKS).await?;
-        if checks.is_empty() {
-            return Ok(false);
-        }
-        let full = i64::try_from(checks.len()).is_ok_and(|n| n >= CHECKS);
-        let taken = checks.clone();
-        let (probe, self_serve) = (self.options.media.clone(), self.options.self_serve);
-        let urls = self.options.urls.clone();
-        // Files may lie on a slow disk: not in the way of other tasks.
-        let judged = tokio::task::spawn_blocking(move || {
-            let begin = Instant::now();
-            checks
-                .into_iter()
-                .take_while(|_| begin.elapsed() < CHECK_TIME)
-                .map(|check| {
-                    let finding = check.draft.as_ref().map_or(Finding::Fine, |draft| {
-                        judge(draft, probe.as_deref(), &urls, self_serve)
-                    });
-                    (check, finding)
-                })
-                .collect::<Vec<_>>()
-        })
-        .await;
-        let findings = match judged {
-            Ok(findings) => findings,
-            Err(crash) => {
-                tracing::error!("the checks of new jobs crashed and are put off: {crash}");
-                for check in &taken {
-                    self.store.put_off_check(check, CHECK_RETRY).await?;
-                }
-                return Ok(false);
-            }
-        };
-        let borrowed: Vec<(&Check, Finding)> = findings
-            .iter()
-            .map(|(check, finding)| (check, finding.clone()))
-            .collect();
-        if let Err(error) = self.settle(&borrowed).await {
-            self.complain("checks", &error);
-            // One bad row hurts only itself.
-            for one in &borrowed {
-                if let Err(error) = self.settle(std::slice::from_ref(one)).await {
-                    self.complain("checks", &error);
-                    self.store.put_off_check(one.0, CHECK_RETRY).await?;
-                }
-            }
-        }
-        // What time was too short for is still in the inbox.
-        Ok(full || findings.len() < taken.len())
-    }
-
-    /// Plans uploads, then acts on the findings: a check leaves the inbox only once its job's media are planned.
-    async fn settle(&self, findings: &[(&Check, Finding)]) -> Result<(), StoreError> {
-        for (check, finding) in findings {
-            let has_media = match &check.draft {
-                Some(draft) => draft
-                    .media
-                    .as_ref()
-                    .is_ok_and(|media| media.as_array().is_some_and(|m| !m.is_empty())),
-                None => false,
-            };
-            if check.has_uploads || (has_media && !matches!(finding, Finding::Fail(_))) {
-                self.store
-                    .plan_uploads(check.job, self.options.lead)
-                    .await?;
-            }
-        }
-        let failed = self.store.settle_checks(findings).await?;
-        for (check, finding) in findings {
-            let end = match (&check.draft, finding) {
-                (Some(_), Finding::Fine) => CheckEnd::Ok,
-                (Some(_), Finding::Warn { .. }) => CheckEnd::Warning,
-                (Some(_), Finding::Fail(_)) if failed.contains(&check.job) => CheckEnd::Failed,
-                (None, _) | (Some(_), Finding::Fail(_)) => continue,
-            };
-            self.metrics.checked(end, 1);
-        }
-        if !failed.is_empty() {
-            tracing::warn!(
-                jobs = failed.len(),
-                "new jobs failed their check; their rows say why"
-            );
-        }
-        Ok(())
     }
 
     async fn held(&self, memory: &mut Memory) -> Result<bool, StoreError> {
@@ -292,6 +260,15 @@ async fn or_panic<T>(work: impl Future<Output = T>) -> Result<T, String> {
         },
     )
     .await
+}
+
+fn broken(crashes: i16, hint: &str) -> Fault {
+    fault(
+        "quarantined",
+        "schedulers died while they expanded this recurring post",
+        format!("{crashes} times a scheduler died or broke down over it"),
+        hint,
+    )
 }
 
 fn column(fault: &Fault) -> Value {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use crier_core::media::UrlRules;
 use crier_metrics::{Heartbeat, Metrics};
 use crier_store::{HeldCursor, Leadership, SCHEDULER_CHANNEL, Store, StoreError, WakeUps};
@@ -18,6 +19,8 @@ use crate::housekeeping::{Chore, Housekeeping, Keeper};
 
 /// Shortest sleep after a round that left something overdue undone, such as a row that a person has locked.
 const BREATH: Duration = Duration::from_millis(100);
+/// What the database's clock may gain or lose between two looks before it is told.
+const LEAP: TimeDelta = TimeDelta::seconds(20);
 /// Shortest sleep at all: what is due in less is due.
 const LEAST: Duration = Duration::from_millis(2);
 
@@ -80,6 +83,8 @@ pub(crate) struct Memory {
     pub(crate) held_cursor: Option<HeldCursor>,
     /// When planned uploads were last swept.
     pub(crate) uploads: Option<Instant>,
+    /// The database's time, and when it said so.
+    clock: Option<(DateTime<Utc>, Instant)>,
 }
 
 /// How a round ended.
@@ -155,6 +160,9 @@ impl Scheduler {
             // Counted from before the question: the lease may have begun then.
             let asked = Instant::now();
             let leadership = self.store.lead(self.id, self.options.leader_ttl).await?;
+            if self.metrics.db_works("lead") {
+                tracing::info!("the scheduler can write again");
+            }
             let leads_now = leadership == Leadership::Leads;
             self.metrics.scheduler_leads(leads_now);
             let led = leads.swap(leads_now, Ordering::SeqCst);
@@ -162,8 +170,16 @@ impl Scheduler {
                 return Ok(Ended::Follows);
             }
             memory.led = Some(asked);
+            self.watch_clock(memory).await;
             if !led {
                 tracing::info!("this scheduler leads");
+                let left = self.store.suspect_what_was_left(self.id).await?;
+                if left > 0 {
+                    tracing::warn!(
+                        left,
+                        "the scheduler before this one died over its work: what it had in hand is looked at one by one"
+                    );
+                }
                 // Nobody knows when the one before last kept house.
                 keeper.partitions().await;
                 keeper.ring(Chore::Retention);
@@ -175,6 +191,25 @@ impl Scheduler {
         } else {
             Ended::Rests
         })
+    }
+
+    /// Says if the database's clock did not go as time does: a server that was set, or another one after a fail-over.
+    async fn watch_clock(&self, memory: &mut Memory) {
+        let Ok(now) = self.store.now().await else {
+            return;
+        };
+        let at = Instant::now();
+        if let Some((then, since)) = memory.clock.replace((now, at)) {
+            let passed = TimeDelta::from_std(at - since).unwrap_or_default();
+            let leap = (now - then) - passed;
+            if leap.abs() > LEAP {
+                tracing::error!(
+                    leap_s = leap.num_seconds(),
+                    "the database's clock leapt by {} s: what is due goes by it all the same; set it by NTP, slewing and not in leaps",
+                    leap.num_seconds()
+                );
+            }
+        }
     }
 
     /// Until something is due, at most the poll.
@@ -195,11 +230,14 @@ impl Scheduler {
     }
 
     pub(crate) fn complain(&self, step: &'static str, error: &StoreError) {
-        self.metrics.db_error(step);
-        tracing::warn!(
-            step,
-            code = error.code(),
-            "the scheduler could not do a step and will try again: {error}"
-        );
+        if self.metrics.db_error(step) {
+            let advice = error.advice().map(|advice| format!("; {advice}"));
+            tracing::warn!(
+                step,
+                code = error.code(),
+                "the scheduler could not do a step and will try again: {error}{}",
+                advice.unwrap_or_default()
+            );
+        }
     }
 }

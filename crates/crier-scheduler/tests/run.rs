@@ -205,11 +205,21 @@ async fn new_rows_are_checked_within_seconds_and_a_missing_file_warns_until_it_i
         .await;
     db.until("select not exists (select 1 from crier.job_checks)")
         .await;
-    // A probe that crashes costs the check, not the loop.
+    // A probe that crashes costs the check, not the loop, nor the checks beside it; and the third time its job.
     db.sql("insert into crier.jobs (account, text, media) values ('acme', 'x', '[{\"path\": \"crash.jpg\"}]'), ('acme', 'now', '[]')").await;
     db.until("select next_at is not null from crier.lanes")
         .await;
-    db.until("select bool_and(next_at > crier.now()) from crier.job_checks")
+    for crash in 1..=2 {
+        db.until(&format!(
+            "select count(*) = 1 and bool_and(next_at > crier.now() and subject = job_id and crashes = {crash}) from crier.job_checks, crier.suspects"
+        ))
+        .await;
+        db.sql("update crier.clock set shift = shift + interval '31 seconds'")
+            .await;
+    }
+    db.until("select state = 'failed' and error->>'code' = 'quarantined' and error->>'step' = 'check' from crier.jobs where media @> '[{\"path\": \"crash.jpg\"}]'")
+        .await;
+    db.until("select not exists (select 1 from crier.job_checks) and not exists (select 1 from crier.suspects)")
         .await;
     running.stop().await;
     db.drop().await;
@@ -392,8 +402,14 @@ async fn housekeeping_rings_by_its_cron_and_a_failing_chore_stops_nothing() {
     db.sql("drop trigger refuse on crier.attempts").await;
     db.until("select not exists (select 1 from crier.attempts)")
         .await;
-    // Dropped once a month is old enough, though somebody holds an old view of the table for a while.
+    // Dropped once a month is old enough, though not by a clock that has only just leapt there.
     db.sql("select crier.cancel(1); update crier.clock set shift = shift + interval '90 days'")
+        .await;
+    db.until("select steady_since > crier.now() - interval '1 hour' from crier.housekeeping")
+        .await;
+    db.until("select exists (select 1 from crier.jobs where id = 1) and seen_at > steady_since + interval '1 second' from crier.housekeeping")
+        .await;
+    db.sql("update crier.clock set shift = shift + interval '21 hours'")
         .await;
     db.until("select not exists (select 1 from crier.jobs where id = 1)")
         .await;
@@ -410,6 +426,150 @@ async fn housekeeping_rings_by_its_cron_and_a_failing_chore_stops_nothing() {
         .await;
     db.until("select exists (select 1 from crier.lanes where next_at <= crier.now() + interval '1 second')")
         .await;
+    running.stop().await;
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn a_row_that_kills_every_scheduler_is_put_aside_and_the_others_are_looked_at() {
+    let db = Db::new().await;
+    db.sql(
+        "insert into crier.jobs (account, text) values ('acme', 'kills'), ('acme', 'fine'), ('acme', repeat('x', 281));
+         insert into crier.recurring (name, account, cron, template) values ('kills', 'acme', '0 9 * * *', '{\"text\": \"x\"}'),
+           ('fine', 'acme', '0 9 * * *', '{\"text\": \"x\"}')",
+    )
+    .await;
+    // Three schedulers died, each with the same rows in hand; the last time by themselves.
+    for subjects in ["{1,2,3}", "{1}", "{1}"] {
+        db.sql(&format!(
+            "insert into crier.in_hand (step, holder, subjects) values ('checks', gen_random_uuid(), '{subjects}'), ('recurring', gen_random_uuid(), '{{1}}')"
+        ))
+        .await;
+        db.store
+            .suspect_what_was_left(Uuid::new_v4())
+            .await
+            .unwrap();
+    }
+    let running = db.start(quick());
+    db.until("select not exists (select 1 from crier.job_checks where job_id <= 3)")
+        .await;
+    db.until("select count(*) = 1 from crier.jobs where recurring_id is not null")
+        .await;
+    db.until("select error->>'code' = 'quarantined' and next_at is null from crier.recurring where id = 1")
+        .await;
+    let ends = db
+        .one("select jsonb_object_agg(id, coalesce(error->>'code', state)) as ends from crier.jobs where id <= 3")
+        .await;
+    assert_eq!(
+        ends["ends"],
+        json!({"1": "quarantined", "2": "scheduled", "3": "text_too_long"})
+    );
+    // An edit, or a person's retry, begins anew.
+    db.sql("update crier.recurring set cron = '0 10 * * *' where id = 1; select crier.retry(1)")
+        .await;
+    db.until("select count(*) = 2 from crier.jobs where recurring_id is not null")
+        .await;
+    db.until("select not exists (select 1 from crier.suspects) and (select state = 'scheduled' from crier.jobs where id = 1)")
+        .await;
+    running.stop().await;
+    let left = db
+        .one("select coalesce(sum(cardinality(subjects)), 0) as n from crier.in_hand")
+        .await;
+    assert_eq!(
+        left["n"], 0,
+        "a scheduler that stops leaves nothing in hand"
+    );
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn a_daily_post_has_one_job_a_local_day_over_every_change_of_the_clock() {
+    let db = Db::new().await;
+    let running = db.start(quick());
+    for (season, days, steps) in [("2027-03-01", 46, 16), ("2027-09-25", 46, 16)] {
+        db.sql(&format!(
+            "delete from crier.recurring;
+             update crier.clock set shift = '{season} 12:00Z'::timestamptz - now();
+             insert into crier.recurring (name, account, cron, time_zone, template, ahead) values
+               ('berlin', 'acme', '30 2 * * *', 'Europe/Berlin', '{{\"text\": \"{season}\"}}', '4 days'),
+               ('new york', 'acme', '30 2 * * *', 'America/New_York', '{{\"text\": \"{season}\"}}', '4 days'),
+               ('lord howe', 'acme', '45 1 * * *', 'Australia/Lord_Howe', '{{\"text\": \"{season}\"}}', '4 days'),
+               ('gap', 'acme', '15 2 * * *', 'Australia/Lord_Howe', '{{\"text\": \"{season}\"}}', '4 days')"
+        ))
+        .await;
+        let settled = "select count(*) = 4 and bool_and(next_at > crier.now() and error is null) from crier.recurring";
+        db.until(settled).await;
+        for _ in 0..steps {
+            db.sql("update crier.clock set shift = shift + interval '3 days'")
+                .await;
+            db.until(settled).await;
+        }
+        // By Postgres's own zones: each day once, none left out.
+        let wrong = db
+            .store
+            .select_json(&format!(
+                "select r.name, count(j.id) as jobs, count(distinct (j.run_at at time zone r.time_zone)::date) as days
+                   from crier.recurring r join crier.jobs j on j.recurring_id = r.id
+                  where (j.run_at at time zone r.time_zone)::date between '{season}'::date + 2 and '{season}'::date + 1 + {days}
+                  group by r.name having (count(j.id), count(distinct (j.run_at at time zone r.time_zone)::date)) is distinct from ({days}::bigint, {days}::bigint)"
+            ))
+            .await
+            .unwrap();
+        assert_eq!(wrong, [json!(null); 0], "{season}");
+        let moved = db
+            .one(&format!("select count(distinct (run_at at time zone 'UTC')::time) as offsets from crier.jobs where text = '{season}'"))
+            .await;
+        assert!(
+            moved["offsets"].as_i64().unwrap() >= 7,
+            "each zone changed: {moved}"
+        );
+    }
+    running.stop().await;
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_leaps_to_and_fro_makes_no_slot_twice_and_no_burst() {
+    let db = Db::new().await;
+    db.sql(
+        "insert into crier.recurring (name, account, cron, template, ahead, missed) values
+           ('hourly', 'acme', '0 * * * *', '{\"text\": \"{slot}\"}', '2 hours', 'skip'),
+           ('once', 'acme', '0 * * * *', '{\"text\": \"{slot}\"}', '2 hours', 'once')",
+    )
+    .await;
+    let running = db.start(quick());
+    let settled = "select bool_and(next_at > crier.now()) from crier.recurring";
+    db.until(settled).await;
+    let jobs = "select count(*) as n from crier.jobs where recurring_id = ";
+    let mut before = (
+        db.one(&format!("{jobs} 1")).await["n"].as_i64().unwrap(),
+        db.one(&format!("{jobs} 2")).await["n"].as_i64().unwrap(),
+    );
+    for leap in ["1 hour", "-1 hour", "1 day", "-1 day", "1 year", "-1 year"] {
+        db.sql(&format!(
+            "update crier.clock set shift = shift + interval '{leap}'"
+        ))
+        .await;
+        // The leader is confirmed by the new clock, and a round has passed.
+        db.until("select expires_at between crier.now() and crier.now() + interval '2 seconds' from crier.leader")
+            .await;
+        db.until(settled).await;
+        let after = (
+            db.one(&format!("{jobs} 1")).await["n"].as_i64().unwrap(),
+            db.one(&format!("{jobs} 2")).await["n"].as_i64().unwrap(),
+        );
+        assert!(after.0 - before.0 <= 3, "{leap}: {before:?} {after:?}");
+        assert!(after.1 - before.1 <= 4, "{leap}: {before:?} {after:?}");
+        before = after;
+    }
+    let twice = db
+        .store
+        .select_json(
+            "select recurring_id, run_at from crier.jobs group by 1, 2 having count(*) > 1",
+        )
+        .await
+        .unwrap();
+    assert_eq!(twice, [json!(null); 0]);
     running.stop().await;
     db.drop().await;
 }

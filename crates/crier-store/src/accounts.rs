@@ -6,11 +6,16 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use crate::gate::Conn;
 use crate::lease::open_lanes;
-use crate::{SealKey, Store, StoreError};
+use crate::refresh::{Doubt, Refreshes};
+use crate::{KeyError, SealKey, Store, StoreError};
 
 mod oauth1;
 mod settings;
+
+/// No access token is believed to live longer: a year.
+const LONGEST_LIFE_S: i64 = 365 * 24 * 3_600;
 
 pub use oauth1::{OAuth1Tokens, OpenedOAuth1};
 
@@ -80,6 +85,10 @@ pub struct OpenedTokens {
     pub rotated_at: DateTime<Utc>,
     /// Grows with each rotation.
     pub version: i64,
+    /// Handle of the account, without `@`.
+    pub handle: String,
+    /// What became of the last refreshes.
+    pub refreshes: Refreshes,
 }
 
 /// Form of the sealed value; the names are kept short as they are sealed for ever.
@@ -96,8 +105,25 @@ fn plain(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     })
 }
 
-fn purpose(account: i64, kind: &str) -> String {
+/// What the credentials of an account are sealed for.
+pub(crate) fn purpose(account: i64, kind: &str) -> String {
     format!("account:{account}:{kind}")
+}
+
+/// What the secret of an app is sealed for.
+pub(crate) fn app_purpose(client_id: &str) -> String {
+    format!("app:{client_id}")
+}
+
+/// A life that X, or a file, gives a token, as it is believed: seconds that an interval of Postgres holds.
+pub(crate) const fn life_s(expires_in_s: i64) -> i64 {
+    if expires_in_s < 0 {
+        0
+    } else if expires_in_s > LONGEST_LIFE_S {
+        LONGEST_LIFE_S
+    } else {
+        expires_in_s
+    }
 }
 
 /// Seals a pair of OAuth 2.0 tokens for its account.
@@ -134,7 +160,7 @@ impl Store {
         if let Some(tokens) = &import.oauth2 {
             let sealed = match &tokens.client_secret {
                 Some(secret) => Some(key.seal(
-                    &format!("app:{}", tokens.client_id),
+                    &app_purpose(&tokens.client_id),
                     secret.expose_secret().as_bytes(),
                 )?),
                 None => None,
@@ -236,70 +262,90 @@ impl Store {
 
     /// The OAuth 2.0 tokens of an account, opened; `None` if it has none.
     pub async fn tokens(&self, account: i64) -> Result<Option<OpenedTokens>, StoreError> {
-        type Row = (
-            Vec<u8>,
-            String,
-            i64,
-            DateTime<Utc>,
-            DateTime<Utc>,
-            String,
-            Option<Vec<u8>>,
-            Option<String>,
-        );
-        let row: Option<Row> = sqlx::query_as(
+        let row: Option<TokenRow> = sqlx::query_as(
             "-- tokens
-            select c.sealed, c.key_id, c.version, coalesce(c.access_expires_at, c.rotated_at), c.rotated_at, p.client_id, p.sealed_secret, p.key_id
+            select c.sealed, c.key_id, c.version, coalesce(c.access_expires_at, c.rotated_at) as access_expires_at, c.rotated_at,
+                   p.client_id, p.sealed_secret, p.key_id as app_key, a.handle, c.refreshed_at, c.refresh_not_before as not_before,
+                   c.refresh_faults as faults, c.refresh_fault as fault, c.refresh_by as doubt_by,
+                   case when c.refresh_doubt = c.version then c.refresh_doubt_since end as doubt_since
               from crier.credentials c join crier.accounts a on a.id = c.account_id join crier.apps p on p.id = a.app_id
              where c.account_id = $1 and c.kind = 'oauth2'",
         )
         .bind(account)
         .fetch_optional(&self.pool)
         .await?;
-        let Some((
-            sealed,
-            key_id,
-            version,
-            access_expires_at,
-            rotated_at,
-            client_id,
-            app_sealed,
-            app_key,
-        )) = row
-        else {
+        let Some(row) = row else {
             return Ok(None);
         };
-        let key = self.key()?;
-        let value: Sealed2 =
-            serde_json::from_slice(&key.open(&purpose(account, "oauth2"), &key_id, &sealed)?)
-                .map_err(|_| StoreError::Inconsistent {
-                    table: "credentials",
-                    detail: "sealed value of another form".into(),
-                })?;
-        let client_secret = match (app_sealed, app_key) {
+        let what = || format!("the tokens of `{}`", row.handle);
+        let opened =
+            self.open_sealed(&purpose(account, "oauth2"), &row.key_id, &row.sealed, what)?;
+        let value: Sealed2 = serde_json::from_slice(&opened).map_err(|_| StoreError::Sealed {
+            what: what(),
+            error: KeyError::Damaged,
+        })?;
+        let client_secret = match (row.sealed_secret, row.app_key) {
             (Some(sealed), Some(app_key)) => {
-                let bytes = key.open(&format!("app:{client_id}"), &app_key, &sealed)?;
-                let text = String::from_utf8(bytes).map_err(|_| StoreError::Inconsistent {
-                    table: "apps",
-                    detail: "secret is not text".into(),
+                let what = || {
+                    format!(
+                        "the client secret of the app `{}` of `{}`",
+                        row.client_id, row.handle
+                    )
+                };
+                let purpose = app_purpose(&row.client_id);
+                let bytes = self.open_sealed(&purpose, &app_key, &sealed, what)?;
+                let text = String::from_utf8(bytes).map_err(|_| StoreError::Sealed {
+                    what: what(),
+                    error: KeyError::Damaged,
                 })?;
                 Some(text.into())
             }
             _ => None,
         };
         Ok(Some(OpenedTokens {
-            client_id,
+            client_id: row.client_id,
             client_secret,
             access_token: value.at.into(),
             refresh_token: value.rt.map(Into::into),
-            access_expires_at,
-            rotated_at,
-            version,
+            access_expires_at: row.access_expires_at,
+            rotated_at: row.rotated_at,
+            version: row.version,
+            handle: row.handle,
+            refreshes: Refreshes {
+                last: row.refreshed_at,
+                not_before: row.not_before,
+                faults: row.faults,
+                fault: row.fault,
+                doubt: row.doubt_since.map(|since| Doubt {
+                    since,
+                    by: row.doubt_by,
+                }),
+            },
         }))
     }
 }
 
+#[derive(sqlx::FromRow)]
+struct TokenRow {
+    sealed: Vec<u8>,
+    key_id: String,
+    version: i64,
+    access_expires_at: DateTime<Utc>,
+    rotated_at: DateTime<Utc>,
+    client_id: String,
+    sealed_secret: Option<Vec<u8>>,
+    app_key: Option<String>,
+    handle: String,
+    refreshed_at: Option<DateTime<Utc>>,
+    not_before: Option<DateTime<Utc>>,
+    faults: i32,
+    fault: Option<serde_json::Value>,
+    doubt_by: Option<uuid::Uuid>,
+    doubt_since: Option<DateTime<Utc>>,
+}
+
 /// Forgets the OAuth 2.0 grant of an account that waits for a login; true if it has one that is kept.
-async fn end_dead_grant(tx: &mut sqlx::PgConnection, x_user_id: &str) -> Result<bool, StoreError> {
+async fn end_dead_grant(tx: &mut Conn, x_user_id: &str) -> Result<bool, StoreError> {
     sqlx::query(
         "-- import_account: a grant that X has ended
         delete from crier.credentials c using crier.accounts a
@@ -319,7 +365,7 @@ async fn end_dead_grant(tx: &mut sqlx::PgConnection, x_user_id: &str) -> Result<
 }
 
 pub(crate) async fn save_credentials(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     account: i64,
     kind: &str,
     sealed: &[u8],
@@ -331,13 +377,14 @@ pub(crate) async fn save_credentials(
         insert into crier.credentials (account_id, kind, sealed, key_id, access_expires_at)
         values ($1, $2, $3, $4, crier.now() + $5 * interval '1 second')
         on conflict (account_id, kind) do update set sealed = excluded.sealed, key_id = excluded.key_id,
-          access_expires_at = excluded.access_expires_at, version = credentials.version + 1, rotated_at = crier.now()",
+          access_expires_at = excluded.access_expires_at, version = credentials.version + 1, rotated_at = crier.now(),
+          refreshed_at = null, refresh_doubt = null, refresh_by = null, refresh_not_before = null, refresh_faults = 0, refresh_fault = null",
     )
     .bind(account)
     .bind(kind)
     .bind(sealed)
     .bind(key_id)
-    .bind(expires_in_s)
+    .bind(expires_in_s.map(life_s))
     .execute(tx)
     .await?;
     Ok(())

@@ -12,6 +12,7 @@ use crier_core::v1::Publisher;
 use serde_json::Value;
 
 use crate::claim::micros;
+use crate::gate::Conn;
 use crate::{Store, StoreError};
 
 /// How soon a job is looked at again that was locked or changed at this moment.
@@ -20,7 +21,7 @@ const SOON: Duration = Duration::from_secs(1);
 /// What a check reads of a row `j` of open jobs and of its account `a`; the one place that says so.
 macro_rules! draft {
     () => {
-        "select j.revision, j.text, j.media::text, j.options::text, crier.readable(j.run_at) as run_at, j.after, j.warning, j.after is not null as follows,
+        "select j.revision, j.text, j.media::text, j.options::text, crier.readable(j.run_at) as run_at, j.after, crier.readable(j.warning) as warning, j.after is not null as follows,
                 floor(extract(epoch from j.run_at - crier.now()))::bigint as due_in_s,
                 (select crier.readable(p.run_at) from crier.jobs_open p where p.id = j.after limit 1) as predecessor_run_at,
                 (select true from crier.posts p where p.post_id = j.options #>> '{reply,in_reply_to_tweet_id}' and p.account_id = a.id limit 1)
@@ -238,7 +239,7 @@ fn warning_of(finding: &Finding) -> Option<Value> {
 
 /// Locks campaigns, then those jobs that are as they were read: the order in which a campaign is paused and resumed.
 async fn lock(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     change: &[(&Check, &CheckDraft, &Finding)],
 ) -> Result<Vec<i64>, StoreError> {
     let paused: Vec<i64> = change
@@ -271,7 +272,7 @@ async fn lock(
 
 /// The rows are locked: no worker can begin to send them, and those that have begun are seen.
 async fn fail(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     change: &[(&Check, &CheckDraft, &Finding)],
 ) -> Result<Vec<i64>, StoreError> {
     let (jobs, errors): (Vec<i64>, Vec<&Value>) = change
@@ -298,10 +299,7 @@ async fn fail(
     .await?)
 }
 
-async fn warn(
-    tx: &mut sqlx::PgConnection,
-    change: &[(&Check, &CheckDraft, &Finding)],
-) -> Result<(), StoreError> {
+async fn warn(tx: &mut Conn, change: &[(&Check, &CheckDraft, &Finding)]) -> Result<(), StoreError> {
     let (jobs, warnings): (Vec<i64>, Vec<Option<&Value>>) = change
         .iter()
         .filter_map(|(check, draft, finding)| match finding {

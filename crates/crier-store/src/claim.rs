@@ -12,6 +12,7 @@ use crier_core::v1::Publisher;
 use uuid::Uuid;
 
 use crate::lease::Lease;
+use crate::suspects::ALONE_FROM;
 use crate::{Store, StoreError};
 
 /// A job in hand, with what its attempt needs to know.
@@ -89,7 +90,7 @@ impl Store {
             "-- claim: heads
             with gates as materialized (
               select lane, crier.lane_opens(lane) as opens from unnest($1::bigint[]) as l(lane)
-            ), pick as materialized (
+            ), heads as materialized (
               select l.lane, h.* from gates l cross join lateral (
                 with recursive levels(priority) as (
                   select max(j.priority) from crier.jobs_open j where j.account_id = l.lane and j.state = 'scheduled' and j.held = 0
@@ -98,7 +99,8 @@ impl Store {
                           and j.held = 0 and j.priority < v.priority) from levels v where v.priority is not null
                 )
                 select first.* from levels v cross join lateral (
-                  select j.id, j.revision, j.text, j.media, j.options, j.run_at, j.attempts, j.max_attempts, j.after
+                  select j.id, j.revision, j.text, j.media, j.options, j.run_at, j.attempts, j.max_attempts, j.after,
+                         j.crashes
                     from crier.jobs_open j
                    where j.account_id = l.lane and j.state = 'scheduled' and j.held = 0 and j.priority = v.priority
                      and coalesce(j.next_attempt_at, j.run_at) <= crier.now()
@@ -107,9 +109,14 @@ impl Store {
                    order by coalesce(j.next_attempt_at, j.run_at), j.id limit 1) first
                  order by v.priority desc limit 1) h
                where l.opens <= crier.now()
+            ), pick as materialized (
+              -- Of those over which two workers died, one at a time: whichever it is, it takes no other along.
+              select h.* from heads h where h.crashes < $4
+                  or (h.id = (select s.id from heads s where s.crashes >= $4 order by s.run_at, s.id limit 1)
+                      and not exists (select 1 from crier.leases k where k.worker = $2 and k.alone))
             ), leased as (
-              insert into crier.leases (kind, subject, account_id, worker, expires_at)
-              select 'publish', id, lane, $2, crier.now() + $3 * interval '1 microsecond' from pick order by lane
+              insert into crier.leases (kind, subject, account_id, worker, expires_at, alone)
+              select 'publish', id, lane, $2, crier.now() + $3 * interval '1 microsecond', crashes >= $4 from pick order by lane
               on conflict do nothing
               returning subject, account_id, token
             ), busy as (
@@ -126,6 +133,7 @@ impl Store {
         .bind(&lanes)
         .bind(worker)
         .bind(micros(ttl))
+        .bind(ALONE_FROM)
         .fetch_all(&mut *tx)
         .await?;
         let busy: Vec<i64> = rows.iter().map(|row| row.1).collect();
@@ -142,6 +150,17 @@ impl Store {
             .bind(&lanes)
             .execute(&mut *tx)
             .await?;
+        // A lane that is still due was passed over for one that has to be alone: out of the way of the others for a moment.
+        if !idle.is_empty() {
+            sqlx::query(
+                "-- claim: passed over
+                update crier.lanes set next_at = crier.now() + interval '1 second'
+                 where account_id = any($1) and not in_flight and next_at <= crier.now()",
+            )
+            .bind(&idle)
+            .execute(&mut *tx)
+            .await?;
+        }
         tx.commit().await?;
         Ok(rows.into_iter().map(claimed).collect())
     }

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use crier_core::price::Charge;
 use serde::Serialize;
 
+use crate::gate::Conn;
 use crate::lease::{lock_lanes, open_lanes};
 use crate::{Store, StoreError};
 
@@ -138,7 +139,7 @@ impl Store {
 }
 
 /// Folds what was appended into the sums. Whoever folds holds the row of `crier.totals`.
-pub(crate) async fn fold(tx: &mut sqlx::PgConnection) -> Result<(), StoreError> {
+pub(crate) async fn fold(tx: &mut Conn) -> Result<(), StoreError> {
     sqlx::query(
         "-- fold_costs
         with gone as (
@@ -161,10 +162,7 @@ pub(crate) async fn fold(tx: &mut sqlx::PgConnection) -> Result<(), StoreError> 
 }
 
 /// Tells the head job of each of these lanes that a spent budget holds it; what somebody else has locked is told later.
-pub(crate) async fn warn_of_budget(
-    tx: &mut sqlx::PgConnection,
-    lanes: &[i64],
-) -> Result<(), StoreError> {
+pub(crate) async fn warn_of_budget(tx: &mut Conn, lanes: &[i64]) -> Result<(), StoreError> {
     sqlx::query(
         "-- warn_of_budget
         with held as (

@@ -50,9 +50,17 @@ pub enum StoreError {
         "no key for the credentials is configured; set `CRIER__SECRETS__KEY` to 32 bytes in base64"
     )]
     NoKey,
-    /// The key does not fit.
+    /// The key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// What is sealed does not open.
+    #[error("{what} cannot be opened: {error}")]
+    Sealed {
+        /// What it is, and whose.
+        what: String,
+        /// Why not.
+        error: KeyError,
+    },
     /// A row does not make sense.
     #[error("table {table} holds a row that crier cannot read ({detail}); was it edited by hand?")]
     Inconsistent {
@@ -83,17 +91,21 @@ impl StoreError {
             Self::Refused(_) => "refused",
             Self::NoKey => "no_key",
             Self::Key(_) => "wrong_key",
+            Self::Sealed {
+                error: KeyError::OtherKey { .. },
+                ..
+            } => "key_missing",
+            Self::Sealed { .. } => "credentials_damaged",
             Self::Inconsistent { .. } => "db_inconsistent",
         }
     }
 
     /// What the database itself said, if it did: message, then hint.
     pub fn database_words(&self) -> Option<(String, Option<String>)> {
-        let (Self::Database(sqlx::Error::Database(error))
-        | Self::Connect(sqlx::Error::Database(error))) = self
-        else {
+        let (Self::Database(_) | Self::Connect(_)) = self else {
             return None;
         };
+        let error = self.by_database()?;
         let hint = error
             .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
             .and_then(|e| e.hint())
@@ -103,11 +115,70 @@ impl StoreError {
 
     /// The database's own code of what it refused (`SQLSTATE`), if it was the database.
     pub fn sqlstate(&self) -> Option<String> {
-        let (Self::Database(sqlx::Error::Database(error))
-        | Self::Connect(sqlx::Error::Database(error))) = self
+        let code = self.by_database()?.code()?;
+        Some(code.into_owned())
+    }
+
+    fn by_database(&self) -> Option<&(dyn sqlx::error::DatabaseError + 'static)> {
+        let (Self::Database(error)
+        | Self::Connect(error)
+        | Self::Migrate(
+            sqlx::migrate::MigrateError::Execute(error)
+            | sqlx::migrate::MigrateError::ExecuteMigration(error, _),
+        )) = self
         else {
             return None;
         };
-        error.code().map(std::borrow::Cow::into_owned)
+        error.as_database_error()
     }
+
+    /// Whether the database failed, and not what was asked of it: the same may succeed a moment later.
+    pub const fn is_outage(&self) -> bool {
+        matches!(self, Self::Database(_) | Self::Connect(_))
+    }
+
+    /// Whether somebody else's lock was in the way.
+    pub(crate) fn is_in_the_way(&self) -> bool {
+        matches!(self.sqlstate().as_deref(), Some("55P03" | "40P01"))
+    }
+
+    /// What an operator may do about a database that fails.
+    pub fn advice(&self) -> Option<&'static str> {
+        if let Some(state) = self.sqlstate() {
+            return of_state(&state);
+        }
+        let (Self::Database(error) | Self::Connect(error)) = self else {
+            return None;
+        };
+        if matches!(error, sqlx::Error::PoolTimedOut) {
+            return Some(
+                "all connections of this process are in use: raise database.max_connections, and look what makes statements slow",
+            );
+        }
+        matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_)).then_some(
+            "is the server running, and are host, port, user, password and database of DATABASE_URL right?",
+        )
+    }
+}
+
+/// By the code (PostgreSQL, appendix A).
+fn of_state(state: &str) -> Option<&'static str> {
+    Some(match state {
+        "25006" => {
+            "the database takes no writes: is it a standby, or is default_transaction_read_only on? Name the primary in DATABASE_URL"
+        }
+        "53100" => "the database's disk is full: make room, and crier goes on by itself",
+        "53200" => "the database is out of memory: crier goes on by itself once it has some",
+        "53300" => {
+            "the server has no connection left: raise its max_connections, or lower database.max_connections of the processes"
+        }
+        "55P03" => "somebody holds a lock for long: `crier doctor` shows who",
+        "57014" => {
+            "a statement took too long: is the database overloaded, or does somebody hold a lock? `crier doctor` shows who"
+        }
+        "57P01" | "57P02" | "57P03" => "the server stops or starts: crier goes on by itself",
+        "58030" => "the database cannot read or write its files: look at its log and its disk",
+        "08P01" => "is there a pooler in between? Set database.pooler to transaction",
+        _ => return None,
+    })
 }

@@ -26,7 +26,9 @@ impl Store {
             "-- lead
             insert into crier.leader as l (holder, expires_at) values ($1, crier.now() + $2 * interval '1 microsecond')
             on conflict (one_row) do update set holder = excluded.holder, expires_at = excluded.expires_at
-             where l.holder = excluded.holder or l.expires_at < crier.now()",
+             where l.holder = excluded.holder or l.expires_at < crier.now()
+                -- Dated by a clock that has gone back since: nobody leads for so long.
+                or l.expires_at > crier.now() + greatest(interval '1 minute', 3 * $2 * interval '1 microsecond')",
         )
         .bind(me)
         .bind(micros(ttl))

@@ -8,10 +8,12 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::claim::micros;
+use crate::gate::Conn;
+use crate::suspects::CRASH_BOUND;
 use crate::{Store, StoreError};
 
-/// Times a worker may die holding a job before the job is put aside (queues.md 5.1, pitfall 10).
-const CRASH_BOUND: i16 = 3;
+/// A lease that was taken or renewed so much later than it is now was dated by a clock that has gone back since.
+const DATED_AHEAD: Duration = Duration::from_secs(5);
 
 /// A lease in hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +91,7 @@ impl Store {
             with held as (
               select kind, subject from crier.leases where token = any($2) and worker = $1 and expires_at > crier.now()
                order by kind, subject for update)
-            update crier.leases l set expires_at = crier.now() + $3 * interval '1 microsecond'
+            update crier.leases l set claimed_at = crier.now(), expires_at = crier.now() + $3 * interval '1 microsecond'
               from held where l.kind = held.kind and l.subject = held.subject returning l.token",
         )
         .bind(worker)
@@ -97,6 +99,24 @@ impl Store {
         .bind(micros(ttl))
         .fetch_all(&self.pool)
         .await?)
+    }
+
+    /// The database's clock went back, as after a fail-over to a machine with another one: leases that were dated before end
+    /// no later by the new clock than they would have, counted from now. A holder that lives has at least its time; what a
+    /// dead one held comes free. Answers how many.
+    pub async fn redate_leases(&self) -> Result<u64, StoreError> {
+        Ok(sqlx::query(
+            "-- redate_leases
+            with ahead as materialized (
+              select kind, subject from crier.leases where claimed_at > crier.now() + $1 * interval '1 microsecond'
+               order by kind, subject for update skip locked)
+            update crier.leases l set claimed_at = crier.now(), expires_at = crier.now() + (l.expires_at - l.claimed_at)
+              from ahead a where l.kind = a.kind and l.subject = a.subject",
+        )
+        .bind(micros(DATED_AHEAD))
+        .execute(&self.pool)
+        .await?
+        .rows_affected())
     }
 
     /// Takes back up to `limit` expired publishing leases. A worker that died in `claimed` has surely not sent; one that
@@ -169,6 +189,14 @@ impl Store {
         .bind(&quarantined)
         .execute(&mut *tx)
         .await?;
+        // What kills whoever sends it is to be sent alone, too, and not for ever.
+        sqlx::query(
+            "-- expire_leases: perhaps sent
+            update crier.jobs_open set crashes = crashes + 1 where id = any($1) and state = 'scheduled'",
+        )
+        .bind(sending.iter().map(|s| s.0).collect::<Vec<_>>())
+        .execute(&mut *tx)
+        .await?;
         for (job, account, attempt) in &sending {
             crate::settle::make_unknown(
                 &mut tx,
@@ -195,10 +223,7 @@ impl Store {
 }
 
 /// Locks lanes in account order, the first step of every release.
-pub(crate) async fn lock_lanes(
-    tx: &mut sqlx::PgConnection,
-    accounts: &[i64],
-) -> Result<(), StoreError> {
+pub(crate) async fn lock_lanes(tx: &mut Conn, accounts: &[i64]) -> Result<(), StoreError> {
     sqlx::query("-- lock_lanes\nselect 1 from crier.lanes where account_id = any($1) order by account_id for update")
         .bind(accounts)
         .execute(tx)
@@ -208,7 +233,7 @@ pub(crate) async fn lock_lanes(
 
 /// Locks those lanes that nobody else has locked, in account order; answers which.
 pub(crate) async fn lock_free_lanes(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     accounts: &[i64],
 ) -> Result<Vec<i64>, StoreError> {
     Ok(sqlx::query_scalar(
@@ -221,10 +246,7 @@ pub(crate) async fn lock_free_lanes(
 }
 
 /// Opens lanes as far as what is known of their accounts allows. They are locked already.
-pub(crate) async fn open_lanes(
-    tx: &mut sqlx::PgConnection,
-    accounts: &[i64],
-) -> Result<(), StoreError> {
+pub(crate) async fn open_lanes(tx: &mut Conn, accounts: &[i64]) -> Result<(), StoreError> {
     sqlx::query("-- open_lanes\nupdate crier.lanes set not_before = crier.lane_opens(account_id) where account_id = any($1)")
         .bind(accounts)
         .execute(&mut *tx)
@@ -235,10 +257,7 @@ pub(crate) async fn open_lanes(
 
 /// Lanes whose lease was just deleted may be claimed again. Freed from leases, not from jobs: a job that was deleted
 /// meanwhile does not leave its lane closed.
-pub(crate) async fn free_lanes(
-    tx: &mut sqlx::PgConnection,
-    accounts: &[i64],
-) -> Result<(), StoreError> {
+pub(crate) async fn free_lanes(tx: &mut Conn, accounts: &[i64]) -> Result<(), StoreError> {
     sqlx::query(
         "-- free_lanes\nupdate crier.lanes set in_flight = false where account_id = any($1)",
     )

@@ -6,6 +6,7 @@
 use secrecy::SecretString;
 use serde_json::Value;
 
+use crate::accounts::app_purpose;
 use crate::lease::{Lease, lock_lanes, open_lanes};
 use crate::pauses::close_lanes;
 use crate::refresh::end_refresh;
@@ -49,9 +50,10 @@ impl Store {
         };
         let client_secret = match (sealed, key_id) {
             (Some(sealed), Some(key_id)) => {
-                let opened = self
-                    .key()?
-                    .open(&format!("app:{client_id}"), &key_id, &sealed)?;
+                let purpose = app_purpose(&client_id);
+                let opened = self.open_sealed(&purpose, &key_id, &sealed, || {
+                    format!("the client secret of the app `{client_id}`")
+                })?;
                 let text = String::from_utf8(opened).map_err(|_| StoreError::Inconsistent {
                     table: "apps",
                     detail: "secret is not text".into(),

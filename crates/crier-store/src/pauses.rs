@@ -7,6 +7,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use crate::gate::Conn;
 use crate::lease::{lock_free_lanes, lock_lanes, open_lanes};
 use crate::{Store, StoreError};
 
@@ -211,10 +212,7 @@ impl Store {
 
 /// Locks the lanes of the account's app, before the app itself. One that somebody has locked keeps no other open: the
 /// claim finds the app closed.
-pub(crate) async fn lock_lanes_of_app(
-    tx: &mut sqlx::PgConnection,
-    account: i64,
-) -> Result<Vec<i64>, StoreError> {
+pub(crate) async fn lock_lanes_of_app(tx: &mut Conn, account: i64) -> Result<Vec<i64>, StoreError> {
     let accounts: Vec<i64> = sqlx::query_scalar(
         "-- lock_lanes_of_app
         select b.id from crier.accounts a join crier.accounts b on b.app_id = a.app_id where a.id = $1",
@@ -225,10 +223,7 @@ pub(crate) async fn lock_lanes_of_app(
     lock_free_lanes(tx, &accounts).await
 }
 
-pub(crate) async fn close_lanes(
-    tx: &mut sqlx::PgConnection,
-    accounts: &[i64],
-) -> Result<(), StoreError> {
+pub(crate) async fn close_lanes(tx: &mut Conn, accounts: &[i64]) -> Result<(), StoreError> {
     sqlx::query(
         "-- close_lanes
         update crier.lanes set not_before = 'infinity', next_at = case when next_at is not null then 'infinity'::timestamptz end

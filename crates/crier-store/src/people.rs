@@ -108,7 +108,7 @@ pub struct JobRow {
     pub updated_at: DateTime<Utc>,
 }
 
-const JOB_COLUMNS: &str = "id, account, state, crier.readable(run_at) as run_at, crier.readable(next_attempt_at) as next_attempt_at, published_at, campaign, after, text, crier.readable(media) as media, attempts, post_id, post_url, (select p.deleted_at from crier.posts p where p.job_id = jobs.id) as unpublished_at, error, warning, updated_at";
+const JOB_COLUMNS: &str = "id, account, state, crier.readable(run_at) as run_at, crier.readable(next_attempt_at) as next_attempt_at, published_at, campaign, after, text, crier.readable(media) as media, attempts, post_id, post_url, (select p.deleted_at from crier.posts p where p.job_id = jobs.id) as unpublished_at, crier.readable(error) as error, crier.readable(warning) as warning, updated_at";
 
 /// Which jobs a listing shows; the newest first.
 #[derive(Debug, Clone, Default)]
@@ -251,7 +251,7 @@ impl Store {
     /// One job with all its columns.
     pub async fn job(&self, id: i64) -> Result<Option<Value>, StoreError> {
         Ok(
-            sqlx::query_scalar("-- job\nselect to_jsonb(j) || jsonb_build_object('media', crier.readable(j.media), 'options', crier.readable(j.options), 'unpublished_at', (select p.deleted_at from crier.posts p where p.job_id = j.id)) from crier.jobs j where id = $1")
+            sqlx::query_scalar("-- job\nselect to_jsonb(j) || jsonb_build_object('media', crier.readable(j.media), 'options', crier.readable(j.options), 'error', crier.readable(j.error), 'warning', crier.readable(j.warning), 'unpublished_at', (select p.deleted_at from crier.posts p where p.job_id = j.id)) from crier.jobs j where id = $1")
                 .bind(id)
                 .fetch_optional(&self.pool)
                 .await?,

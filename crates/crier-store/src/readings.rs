@@ -72,8 +72,16 @@ pub struct Readings {
     pub costs: Vec<AppCost>,
     /// Inserted rows that no scheduler has looked at yet.
     pub signals: i64,
+    /// Rows that Postgres has not cleaned up yet, by table.
+    pub dead_rows: Vec<(String, i64)>,
+    /// Webhooks that are still to be delivered; at most as many are counted as of signals.
+    pub webhooks_waiting: i64,
+    /// Webhooks that were given up.
+    pub webhooks_dead: i64,
     /// Seconds until the first token of an active account expires.
     pub token_expiry_s: Option<f64>,
+    /// Seconds since the oldest transaction began that is open in this database, as far as this user may see.
+    pub oldest_transaction_s: f64,
     /// Open limit windows.
     pub windows: Vec<WindowReading>,
 }
@@ -84,7 +92,10 @@ struct Sizes {
     due: i64,
     oldest_due_s: Option<f64>,
     signals: i64,
+    webhooks_waiting: i64,
+    webhooks_dead: i64,
     token_expiry_s: Option<f64>,
+    oldest_transaction_s: f64,
 }
 
 impl Store {
@@ -135,7 +146,10 @@ impl Store {
 
     /// Everything the exporter shows.
     pub async fn readings(&self) -> Result<Readings, StoreError> {
-        self.fold_totals().await?;
+        // Totals are right without; a database that takes no writes must not hide everything else.
+        if let Err(error) = self.fold_totals().await {
+            tracing::debug!("the kept numbers could not be added up: {error}");
+        }
         let totals = self.totals().await?;
         let sizes: Sizes = sqlx::query_as(
             "-- readings
@@ -162,8 +176,12 @@ impl Store {
             select clock_timestamp() as server_time, count(*) as due,
                    extract(epoch from crier.now() - min(run_at))::float8 as oldest_due_s,
                    (select count(*) from (select 1 from crier.lane_signals limit $2) s) as signals,
+                   (select count(*) from (select 1 from crier.webhook_deliveries where next_at is not null limit $2) s) as webhooks_waiting,
+                   (select count(*) from (select 1 from crier.webhook_deliveries where state = 'dead' limit $2) s) as webhooks_dead,
                    (select extract(epoch from min(c.access_expires_at) - crier.now())::float8 from crier.credentials c
-                      join crier.accounts a on a.id = c.account_id where c.kind = 'oauth2' and a.status = 'active') as token_expiry_s
+                      join crier.accounts a on a.id = c.account_id where c.kind = 'oauth2' and a.status = 'active') as token_expiry_s,
+                   coalesce((select extract(epoch from clock_timestamp() - min(xact_start))::float8 from pg_stat_activity
+                      where datname = current_database() and backend_type = 'client backend'), 0) as oldest_transaction_s
               from due",
         )
         .bind(MOST_DUE_A_LANE)
@@ -196,7 +214,15 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
+        let dead_rows = sqlx::query_as(
+            "-- readings
+            select relname::text, n_dead_tup from pg_stat_user_tables where schemaname = 'crier'
+               and relname in ('lanes', 'leases', 'jobs_open', 'attempts', 'media_uploads', 'lane_signals')",
+        )
+        .fetch_all(&self.pool)
+        .await?;
         Ok(Readings {
+            dead_rows,
             server_time: sizes.server_time,
             totals,
             due: sizes.due,
@@ -206,7 +232,10 @@ impl Store {
             apps,
             costs: self.costs_by_kind().await?,
             signals: sizes.signals,
+            webhooks_waiting: sizes.webhooks_waiting,
+            webhooks_dead: sizes.webhooks_dead,
             token_expiry_s: sizes.token_expiry_s,
+            oldest_transaction_s: sizes.oldest_transaction_s.max(0.0),
             windows,
         })
     }

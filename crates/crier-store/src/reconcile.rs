@@ -13,12 +13,17 @@ use uuid::Uuid;
 
 use crate::claim::micros;
 use crate::lease::Lease;
-use crate::settle::{blocked, save_windows};
+use crate::settle::{blocked, closing, save_windows};
+use crate::suspects::{ALONE_FROM, CRASH_BOUND};
 use crate::{Store, StoreError};
 
 mod end;
+mod operator;
+mod standing;
 
 pub use end::Absent;
+pub use operator::Ruling;
+pub use standing::{Awaited, Standing};
 
 /// Calls older than this are not looked for: X remembers a post as long to refuse its duplicate (the-algorithm,
 /// `TweetServiceSettings.scala`).
@@ -35,6 +40,8 @@ pub struct Look {
     pub media_count: usize,
     /// Other fields as in the column, or why that cannot be read.
     pub options: Result<Value, Fault>,
+    /// It replies to another job's post.
+    pub in_thread: bool,
     /// X's id of the account.
     pub x_user_id: String,
     /// Scopes granted; empty if they are not known.
@@ -52,6 +59,10 @@ pub struct Look {
     pub looks: usize,
     /// X refused the last attempt as a duplicate.
     pub duplicate_seen: bool,
+    /// Looks in a row, until now, that failed with the code after it.
+    pub unread: u32,
+    /// Code of the last look's failure, if it failed.
+    pub fault_code: Option<String>,
     /// X's limit on reading is used up until then.
     pub reads_blocked_until: Option<DateTime<Utc>>,
     /// The database's time.
@@ -65,6 +76,8 @@ pub struct Rival {
     pub job: i64,
     /// Its text.
     pub text: String,
+    /// Whether it replies to another job's post.
+    pub in_thread: bool,
     /// Number of its media.
     pub media_count: i32,
     /// Its other fields, empty if they cannot be read.
@@ -90,6 +103,7 @@ struct Row {
     account: i64,
     token: i64,
     text: String,
+    in_thread: bool,
     media_count: i32,
     options: String,
     x_user_id: String,
@@ -100,13 +114,15 @@ struct Row {
     first_sent: Option<DateTime<Utc>>,
     looks: i16,
     duplicate_seen: bool,
+    unread: i16,
+    fault_code: Option<String>,
     reads_blocked_until: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 }
 
 impl Store {
     /// Claims up to `limit` searches that are due; each lease lasts `ttl` by the database's clock. A search whose job was
-    /// deleted or settled otherwise is dropped.
+    /// deleted or settled otherwise is dropped. One of an account that has to log in waits for that: nothing could be read.
     pub async fn claim_reconciles(
         &self,
         worker: Uuid,
@@ -116,21 +132,31 @@ impl Store {
         let rows: Vec<Row> = sqlx::query_as(
             "-- claim_reconciles
             with due as materialized (
-              select job_id from crier.reconciles where next_at <= crier.now() order by next_at limit $2 for update skip locked
+              select r.job_id from crier.reconciles r where r.next_at <= crier.now()
+                 and not exists (select 1 from crier.accounts a where a.id = r.account_id and a.status = 'needs_login')
+                 -- One over which two workers died is searched for by itself, so that it takes no other along.
+                 and (r.crashes < $6 or (r.job_id = (select s.job_id from crier.reconciles s where s.next_at <= crier.now() and s.crashes >= $6
+                        and not exists (select 1 from crier.accounts b where b.id = s.account_id and b.status = 'needs_login')
+                      order by s.next_at, s.job_id limit 1)
+                      and not exists (select 1 from crier.leases k where k.worker = $1 and k.alone)))
+               order by r.next_at limit $2 for update of r skip locked
             ), jobs as materialized (
-              select j.id, j.text, jsonb_array_length(j.media) as media_count, j.options::text, crier.readable(j.run_at) as run_at, j.created_at
+              select j.id, j.text, j.after is not null as in_thread, jsonb_array_length(j.media) as media_count,
+                     j.options::text, crier.readable(j.run_at) as run_at, j.created_at
                 from due d join crier.jobs_open j on j.id = d.job_id where j.state = 'unknown'
             ), gone as (
               delete from crier.reconciles where job_id in (select job_id from due except select id from jobs)
-            ), held as (
-              update crier.reconciles r set next_at = null where r.job_id in (select id from jobs) returning r.*
             ), leased as (
-              insert into crier.leases (kind, subject, account_id, worker, expires_at)
-              select 'reconcile', job_id, account_id, $1, crier.now() + $3 * interval '1 microsecond' from held order by job_id
+              -- A lease that is left of an earlier search of the job keeps this one waiting: its holder may write yet.
+              insert into crier.leases (kind, subject, account_id, worker, expires_at, alone)
+              select 'reconcile', r.job_id, r.account_id, $1, crier.now() + $3 * interval '1 microsecond', r.crashes >= $6
+                from crier.reconciles r where r.job_id in (select id from jobs) order by r.job_id
               on conflict do nothing returning subject, token
+            ), held as (
+              update crier.reconciles r set next_at = null where r.job_id in (select subject from leased) returning r.*
             )
-            select h.job_id as job, h.account_id as account, l.token, j.text, j.media_count, j.options, a.x_user_id, a.scopes,
-                   j.run_at, j.created_at, h.since, sent.first_sent, h.looks, h.duplicate_seen,
+            select h.job_id as job, h.account_id as account, l.token, j.text, j.in_thread, j.media_count, j.options, a.x_user_id, a.scopes,
+                   j.run_at, j.created_at, h.since, sent.first_sent, h.looks, h.duplicate_seen, h.unread, h.fault ->> 'code' as fault_code,
                    (select max(w.resets_at) from crier.limit_windows w
                      where w.endpoint = $5 and w.remaining <= 0 and w.resets_at > crier.now()
                        and ((w.class = 'account' and w.owner_id = a.id) or (w.class = 'app' and w.owner_id = a.app_id))
@@ -148,6 +174,7 @@ impl Store {
         .bind(micros(ttl))
         .bind(micros(MEMORY))
         .bind(Endpoint::UserPosts.label())
+        .bind(ALONE_FROM)
         .fetch_all(&self.pool)
         .await?;
         Ok(rows.into_iter().map(look).collect())
@@ -159,24 +186,26 @@ impl Store {
         let rivals: Vec<Rival> = sqlx::query_as(
             "-- contest
             with others as (
-              select job_id from crier.reconciles where account_id = $1
-              union select subject from crier.leases where account_id = $1 and kind = 'publish' and phase = 'sending'
+              select job_id, attempt_id from crier.reconciles where account_id = $1
+              union select subject, attempt_id from crier.leases where account_id = $1 and kind = 'publish' and phase = 'sending'
             )
-            select j.id as job, j.text, jsonb_array_length(j.media) as media_count, crier.readable(j.options) as options, sent.first_sent, sent.last_sent
+            select j.id as job, j.text, j.after is not null as in_thread, jsonb_array_length(j.media) as media_count,
+                   crier.readable(j.options) as options, sent.first_sent, sent.last_sent
               from others o join crier.jobs_open j on j.id = o.job_id
               cross join lateral (
                 select min(coalesce(t.sent_at, t.started_at)) filter (where t.code is distinct from 'duplicate') as first_sent,
                        max(coalesce(t.sent_at, t.started_at)) as last_sent
                   from crier.attempts t
                  where t.job_id = o.job_id and t.step = 'publish' and (t.outcome is null or t.outcome = 'unknown')
-                   and t.started_at > crier.now() - $3 * interval '1 microsecond') sent
+                   -- The last one whatever its age: nobody may have looked for long.
+                   and (t.id = o.attempt_id or t.started_at > crier.now() - $3 * interval '1 microsecond')) sent
              where o.job_id <> $2 and sent.first_sent is not null",
         )
-        .bind(lease.account)
-        .bind(lease.subject)
-        .bind(micros(MEMORY))
-        .fetch_all(&self.pool)
-        .await?;
+            .bind(lease.account)
+            .bind(lease.subject)
+            .bind(micros(MEMORY))
+            .fetch_all(&self.pool)
+            .await?;
         let taken = self.adopted(post_ids).await?;
         Ok(Contest { rivals, taken })
     }
@@ -192,7 +221,7 @@ impl Store {
     }
 
     /// Takes back up to `limit` searches from workers that died or stalled; they are due at once, since looking does no
-    /// harm. Answers how many.
+    /// harm. One that has cost too many workers is left to a person. Answers how many were taken back.
     pub async fn expire_reconcile_leases(&self, limit: i64) -> Result<u64, StoreError> {
         let mut tx = self.pool.begin().await?;
         let jobs: Vec<i64> = sqlx::query_scalar(
@@ -209,10 +238,20 @@ impl Store {
         }
         sqlx::query(
             "-- expire_reconcile_leases
-            update crier.reconciles set next_at = crier.now() where next_at is null and job_id in (
-              select job_id from crier.reconciles where job_id = any($1) order by job_id for update)",
+            with mine as materialized (
+              select job_id from crier.reconciles where job_id = any($1) and next_at is null order by job_id for update
+            ), counted as (
+              update crier.reconciles r set crashes = r.crashes + 1, next_at = case when r.crashes + 1 < $2 then crier.now() end
+                from mine m where r.job_id = m.job_id returning r.job_id, r.crashes
+            )
+            update crier.jobs_open j set error = jsonb_build_object(
+                'code', 'quarantined', 'title', 'workers died while they looked this job up', 'step', 'reconcile',
+                'detail', format('%s workers in a row died or stalled over it', c.crashes),
+                'hint', format('look at the workers'' logs for job %s and at the account on X, then `crier jobs settle %s --published POST_ID` or `--retry`', j.id, j.id))
+              from counted c where j.id = c.job_id and c.crashes >= $2 and j.state = 'unknown'",
         )
         .bind(&jobs)
+        .bind(CRASH_BOUND)
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
@@ -231,8 +270,9 @@ impl Store {
         }
         let mut tx = self.pool.begin().await?;
         save_windows(&mut tx, account, Endpoint::UserPosts.label(), windows).await?;
+        let closing = closing(&mut tx, windows).await?;
         for class in [LimitClass::Account, LimitClass::App] {
-            let Some(until) = blocked(windows, class) else {
+            let Some(until) = blocked(&closing, class) else {
                 continue;
             };
             sqlx::query(
@@ -263,6 +303,7 @@ fn look(row: Row) -> Look {
             token: row.token,
         },
         text: row.text,
+        in_thread: row.in_thread,
         media_count: usize::try_from(row.media_count).unwrap_or(0),
         options: crate::column::options(&row.options),
         x_user_id: row.x_user_id,
@@ -273,6 +314,8 @@ fn look(row: Row) -> Look {
         first_doubtful: row.first_sent,
         looks: usize::try_from(row.looks).unwrap_or(0),
         duplicate_seen: row.duplicate_seen,
+        unread: u32::try_from(row.unread).unwrap_or(0),
+        fault_code: row.fault_code,
         reads_blocked_until: row.reads_blocked_until,
         now: row.now,
     }

@@ -195,12 +195,13 @@ impl Store {
         })
     }
 
-    /// Says on the row why no jobs are made of it, and looks again after `retry`. Its slots stay to be settled.
+    /// Says on the row why no jobs are made of it, and looks again after `retry`, or only once it was edited. Its slots stay
+    /// to be settled.
     pub async fn recurring_fault(
         &self,
         row: &RecurringRow,
         error: &Value,
-        retry: Duration,
+        retry: Option<Duration>,
     ) -> Result<(), StoreError> {
         sqlx::query(
             "-- recurring_fault
@@ -210,7 +211,7 @@ impl Store {
         .bind(row.id)
         .bind(row.revision)
         .bind(error)
-        .bind(micros(retry))
+        .bind(retry.map(micros))
         .execute(&self.pool)
         .await?;
         Ok(())

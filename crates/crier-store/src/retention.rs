@@ -50,6 +50,21 @@ impl Store {
         Ok(made)
     }
 
+    /// Whether old rows may be removed: not for most of a day after the database's clock leapt, or after nobody kept house
+    /// for so long that this cannot be told. A clock that is wrong for an hour must not cost the history of years.
+    pub async fn clock_is_steady(&self) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar(
+            "-- clock_is_steady
+            insert into crier.housekeeping as h (seen_at, steady_since) values (crier.now(), '-infinity')
+            on conflict (one_row) do update set seen_at = crier.now(), steady_since =
+              case when h.seen_at between crier.now() - interval '2 days' and crier.now() + interval '1 minute'
+                   then h.steady_since else crier.now() end
+            returning steady_since <= crier.now() - interval '20 hours'",
+        )
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
     /// Removes ended jobs whose whole month is older than `days`, and single ones that old where there is no partition.
     pub async fn drop_history(&self, days: u32) -> Result<Dropped, StoreError> {
         let old: Vec<String> = sqlx::query_scalar(

@@ -2,7 +2,16 @@
 //!
 //! **Invariant:** migrations are only ever added; the database remembers the checksum of each.
 
+use std::time::{Duration, Instant};
+
+use sqlx::ConnectOptions;
+
 use crate::{Store, StoreError};
+
+/// How long a migration is tried while others hold locks.
+const PATIENCE: Duration = Duration::from_mins(5);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(500);
 
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
 
@@ -28,15 +37,46 @@ pub enum SchemaState {
 }
 
 impl Store {
-    /// Brings the schema up to date; answers the version reached. Safe to run from several processes at once.
+    /// Brings the schema up to date; answers the version reached. Safe to run from several processes at once: one goes
+    /// first, the others wait for it. A migration may last as long as it must, but waits for no lock for long, since all
+    /// others would wait behind it: it lets them pass and tries again.
     pub async fn migrate(&self) -> Result<i64, StoreError> {
+        let Some(direct) = &self.direct else {
+            return Err(StoreError::Refused(
+                "migrations need a session of their own, which a pooler does not give: set `database.direct_url` to the address of Postgres itself".to_owned(),
+            ));
+        };
+        let direct = direct
+            .clone()
+            .options([("statement_timeout", "0")])
+            // A migration that waits is no news of pages.
+            .disable_statement_logging();
         let mut migrator = sqlx::migrate::Migrator {
             ..sqlx::migrate!("../../migrations")
         };
         // An old program beside a newer schema is a rollout, not a fault.
         migrator.set_ignore_missing(true);
-        migrator.run(&self.pool).await?;
-        Ok(program_version())
+        let begin = Instant::now();
+        loop {
+            let mut connection = direct.connect().await.map_err(StoreError::Connect)?;
+            // Not `run`, whose future no thread but this one could go on with.
+            let done = migrator
+                .run_direct(None, &mut connection, false)
+                .await
+                .map_err(StoreError::from);
+            // Its lock goes with the session.
+            drop(connection);
+            match done {
+                Ok(()) => return Ok(program_version()),
+                Err(error) if error.is_in_the_way() && begin.elapsed() < PATIENCE => {
+                    tracing::warn!(
+                        "somebody else migrates, or holds a lock on a table of crier; trying again: {error}"
+                    );
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Compares the database's schema with this program's.

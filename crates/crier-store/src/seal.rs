@@ -20,13 +20,11 @@ pub enum KeyError {
     #[error("the key must be 32 bytes in base64; `openssl rand -base64 32` makes one")]
     Form,
     /// The value was sealed with another key.
-    #[error(
-        "the value was sealed with key `{sealed_with}`, but the configured key is `{configured}`"
-    )]
+    #[error("it was sealed with key `{sealed_with}`, and what is configured is {configured}")]
     OtherKey {
         /// Key id in the database.
         sealed_with: String,
-        /// Key id of the configured key.
+        /// Key ids of the configured keys.
         configured: String,
     },
     /// Cut, altered or moved.
@@ -102,7 +100,7 @@ impl SealKey {
         if key_id != self.id {
             return Err(KeyError::OtherKey {
                 sealed_with: key_id.to_owned(),
-                configured: self.id.clone(),
+                configured: format!("key `{}`", self.id),
             });
         }
         let (nonce, body) = sealed
@@ -118,6 +116,49 @@ impl SealKey {
                 },
             )
             .map_err(|_| KeyError::Damaged)
+    }
+}
+
+/// The keys of a process: one seals, all of them open.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyRing {
+    current: SealKey,
+    others: Vec<SealKey>,
+}
+
+impl KeyRing {
+    pub(crate) fn new(current: SealKey, others: Vec<SealKey>) -> Self {
+        Self { current, others }
+    }
+
+    /// The key that seals.
+    pub(crate) fn current(&self) -> &SealKey {
+        &self.current
+    }
+
+    /// Every key, the one that seals first.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &SealKey> {
+        std::iter::once(&self.current).chain(&self.others)
+    }
+
+    /// Opens a value with the key that it names.
+    pub(crate) fn open(
+        &self,
+        purpose: &str,
+        key_id: &str,
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, KeyError> {
+        match self.keys().find(|key| key.id() == key_id) {
+            Some(key) => key.open(purpose, key_id, sealed),
+            None => Err(KeyError::OtherKey {
+                sealed_with: key_id.to_owned(),
+                configured: self
+                    .keys()
+                    .map(|key| format!("key `{}`", key.id()))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            }),
+        }
     }
 }
 
@@ -154,6 +195,37 @@ mod tests {
             key(8).open("a", key(8).id(), &sealed),
             Err(KeyError::Damaged)
         );
+    }
+
+    #[test]
+    fn a_ring_opens_with_any_of_its_keys_and_seals_with_one() {
+        let (old, new) = (key(7), key(8));
+        let ring = KeyRing::new(new.clone(), vec![old.clone()]);
+        for sealing in [&old, &new] {
+            let sealed = sealing.seal("a", b"token").unwrap();
+            assert_eq!(ring.open("a", sealing.id(), &sealed).unwrap(), b"token");
+            assert_eq!(
+                ring.open("b", sealing.id(), &sealed),
+                Err(KeyError::Damaged)
+            );
+        }
+        assert_eq!(ring.current().id(), new.id());
+        let sealed = key(9).seal("a", b"token").unwrap();
+        let error = ring.open("a", key(9).id(), &sealed).unwrap_err();
+        let told = error.to_string();
+        assert!(matches!(error, KeyError::OtherKey { .. }));
+        for id in [old.id(), new.id(), key(9).id()] {
+            assert!(told.contains(id), "{told}");
+        }
+    }
+
+    #[test]
+    fn no_nonce_comes_twice() {
+        let key = key(7);
+        let sealed: std::collections::BTreeSet<Vec<u8>> = (0..1000)
+            .map(|_| key.seal("a", b"token").unwrap()[..NONCE_BYTES].to_vec())
+            .collect();
+        assert_eq!(sealed.len(), 1000);
     }
 
     #[test]

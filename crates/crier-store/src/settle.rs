@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use crier_core::answer::Endpoint;
-use crier_core::limit::{LimitClass, Window, blocked_until};
+use crier_core::limit::{LimitClass, Window, believed, blocked_until};
 use crier_core::price::Charge;
 use serde_json::Value;
 
 use crate::claim::micros;
+use crate::gate::Conn;
 use crate::lease::{Lease, free_lanes, lock_lanes};
 use crate::pauses::lock_lanes_of_app;
 use crate::staging::media_margin;
@@ -109,10 +110,12 @@ impl Store {
                 return Err(StoreError::JobChanged { job: lease.subject });
             }
         }
+        // Where commits need not reach the disk, this one does: an intent that a crash forgets is a second post.
         let attempt: i64 = sqlx::query_scalar(
             "-- begin_sending
             insert into crier.attempts (job_id, account_id, number, token, worker, step, sent_at, media_ids)
-            values ($1, $2, $3, $4, $5, 'publish', crier.now(), $6) returning id",
+            values ($1, $2, $3, $4, $5, 'publish', crier.now(), $6)
+            returning id, case current_setting('synchronous_commit') when 'off' then set_config('synchronous_commit', 'on', true) end",
         )
         .bind(lease.subject)
         .bind(lease.account)
@@ -224,10 +227,11 @@ impl Store {
         if was_sending {
             pause_with_others(&mut tx, lease.subject).await?;
         }
-        note_windows(&mut tx, lease.account, endpoint.label(), windows).await?;
+        let closing = closing(&mut tx, windows).await?;
+        note_windows(&mut tx, lease.account, endpoint.label(), windows, &closing).await?;
         free_lanes(&mut tx, &[lease.account]).await?;
         tx.commit().await?;
-        if let Some(until) = blocked(windows, LimitClass::App)
+        if let Some(until) = blocked(&closing, LimitClass::App)
             && let Err(error) = self.close_app(lease.account, until).await
         {
             // The outcome stands, and with it the window that closes each lane of the app when it is claimed.
@@ -280,7 +284,7 @@ fn in_other_hands(job: i64, error: sqlx::Error) -> StoreError {
 
 /// Closes the ledger's row of this attempt, or writes one for an attempt that ended before anything was sent.
 async fn finish_attempt(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     lease: &Lease,
     worker: uuid::Uuid,
     attempt: Option<i64>,
@@ -337,7 +341,7 @@ async fn finish_attempt(
 /// The job is on X: said once, by two unique keys. What the call cost is kept with it, and a limit without a stated end
 /// is over.
 pub(crate) async fn publish(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     job: i64,
     account: i64,
     post_id: &str,
@@ -399,7 +403,7 @@ fn taken(error: sqlx::Error, post_id: &str) -> StoreError {
 
 /// The job may be on X: it leaves its lane and is looked up.
 pub(crate) async fn make_unknown(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     job: i64,
     account: i64,
     attempt: Option<i64>,
@@ -415,7 +419,7 @@ pub(crate) async fn make_unknown(
         insert into crier.reconciles (job_id, account_id, attempt_id, since, next_at, duplicate_seen)
         select $1, $2, a.id, coalesce(a.sent_at, a.started_at), crier.now(), coalesce($4::jsonb->>'code' = 'duplicate', false)
           from crier.attempts a where a.id = $3
-        on conflict (job_id) do update set next_at = crier.now(), looks = 0, attempt_id = excluded.attempt_id,
+        on conflict (job_id) do update set next_at = crier.now(), looks = 0, crashes = 0, attempt_id = excluded.attempt_id,
           since = excluded.since, duplicate_seen = excluded.duplicate_seen",
     )
     .bind(job)
@@ -434,7 +438,7 @@ pub(crate) async fn make_unknown(
 }
 
 async fn put_off(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     job: i64,
     until: Option<DateTime<Utc>>,
     costing: Option<Duration>,
@@ -442,7 +446,7 @@ async fn put_off(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "-- put_off
-        update crier.jobs_open set error = $4, attempts = attempts + ($3::bigint is not null)::int,
+        update crier.jobs_open set error = $4, crashes = 0, attempts = attempts + ($3::bigint is not null)::int,
                next_attempt_at = coalesce(crier.now() + $3 * interval '1 microsecond', $2, next_attempt_at)
          where id = $1 and state in ('scheduled', 'paused')",
     )
@@ -456,10 +460,7 @@ async fn put_off(
 }
 
 /// A job whose campaign or recurring post was paused while it was out of hand, being sent or looked up, waits with it.
-pub(crate) async fn pause_with_others(
-    tx: &mut sqlx::PgConnection,
-    job: i64,
-) -> Result<(), StoreError> {
+pub(crate) async fn pause_with_others(tx: &mut Conn, job: i64) -> Result<(), StoreError> {
     sqlx::query(
         "-- pause_with_others
         update crier.jobs_open j set state = 'paused'
@@ -482,16 +483,33 @@ pub(crate) fn blocked(windows: &[Window], class: LimitClass) -> Option<DateTime<
     blocked_until(&mine)
 }
 
+/// Those of the windows that close something and whose reset can be true by the database's clock.
+pub(crate) async fn closing(tx: &mut Conn, windows: &[Window]) -> Result<Vec<Window>, StoreError> {
+    let used_up: Vec<Window> = windows
+        .iter()
+        .filter(|w| w.is_exhausted())
+        .copied()
+        .collect();
+    if used_up.is_empty() {
+        return Ok(used_up);
+    }
+    let now = sqlx::query_scalar("-- closing\nselect crier.now()")
+        .fetch_one(tx)
+        .await?;
+    Ok(believed(&used_up, now))
+}
+
 /// Keeps what X's headers said, for every worker; a used-up window of the account or of its app closes its lane until the
 /// reset. The lane is locked already.
 async fn note_windows(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     account: i64,
     endpoint: &str,
     windows: &[Window],
+    closing: &[Window],
 ) -> Result<(), StoreError> {
     save_windows(tx, account, endpoint, windows).await?;
-    if let Some(until) = blocked_until(windows) {
+    if let Some(until) = blocked_until(closing) {
         sqlx::query("-- note_windows\nupdate crier.lanes set not_before = greatest(not_before, $2) where account_id = $1")
             .bind(account)
             .bind(until)
@@ -501,9 +519,9 @@ async fn note_windows(
     Ok(())
 }
 
-/// Keeps what X's headers said of one endpoint.
+/// Keeps what X's headers said of one endpoint, if it can be true: a later one in its place would never be believed.
 pub(crate) async fn save_windows(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     account: i64,
     endpoint: &str,
     windows: &[Window],
@@ -514,6 +532,7 @@ pub(crate) async fn save_windows(
             insert into crier.limit_windows as w (class, owner_id, endpoint, length, call_limit, remaining, resets_at)
             select $1, case when $1 = 'app' then a.app_id else a.id end, $3, $4, $5, $6, $7 from crier.accounts a
              where a.id = $2 and ($1 = 'account' or a.app_id is not null)
+               and $7 <= crier.now() + $8 * interval '1 second'
             on conflict (class, owner_id, endpoint, length) do update
               set call_limit = excluded.call_limit, resets_at = excluded.resets_at, updated_at = crier.now(),
                   -- Answers overtake each other: within one window the lower figure is the later one.
@@ -527,6 +546,7 @@ pub(crate) async fn save_windows(
         .bind(window.limit)
         .bind(window.remaining)
         .bind(window.resets_at)
+        .bind(i64::from(window.length.most_s()))
         .execute(&mut *tx)
         .await?;
     }

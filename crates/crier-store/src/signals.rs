@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a signal is deleted in the commit that acts on it, so none is lost; acting twice is harmless.
 
+use crate::gate::Conn;
 use crate::{Store, StoreError};
 
 impl Store {
@@ -45,15 +46,23 @@ impl Store {
 }
 
 /// Jobs that reply to an ended one: they may go now, or fail for good when there is nothing to reply to. Their own end
-/// leaves signals in turn, so a long thread unwinds step by step.
-async fn release_followers(tx: &mut sqlx::PgConnection, ended: &[i64]) -> Result<(), StoreError> {
+/// leaves signals in turn, so a long thread unwinds step by step. One that somebody holds keeps no signal waiting: the
+/// sweep of held jobs finds it before its time.
+async fn release_followers(tx: &mut Conn, ended: &[i64]) -> Result<(), StoreError> {
+    let free: Vec<i64> = sqlx::query_scalar(
+        "-- release_followers: lock
+        select id from crier.jobs_open where after = any($1) and state in ('scheduled', 'paused') order by id for update skip locked",
+    )
+    .bind(ended)
+    .fetch_all(&mut *tx)
+    .await?;
     sqlx::query(
         "-- release_followers
         update crier.jobs_open w set held = w.held & ~2::smallint
-         where w.after = any($1) and w.held & 2 <> 0
+         where w.id = any($1) and w.held & 2 <> 0
            and exists (select 1 from crier.posts p where p.job_id = w.after)",
     )
-    .bind(ended)
+    .bind(&free)
     .execute(&mut *tx)
     .await?;
     sqlx::query(
@@ -63,10 +72,10 @@ async fn release_followers(tx: &mut sqlx::PgConnection, ended: &[i64]) -> Result
             'detail', format('this job replies to job %s, which is %s', w.after, p.state), 'step', 'publish',
             'hint', format('mend and retry job %s, then this one: select crier.retry(%s)', w.after, w.id))
           from crier.jobs p
-         where w.after = any($1) and w.state in ('scheduled', 'paused') and p.id = w.after
+         where w.id = any($1) and w.state in ('scheduled', 'paused') and p.id = w.after
            and p.state in ('failed', 'cancelled', 'missed')",
     )
-    .bind(ended)
+    .bind(&free)
     .execute(&mut *tx)
     .await?;
     Ok(())

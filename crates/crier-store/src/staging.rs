@@ -29,7 +29,9 @@ pub use take_back::StageExpired;
 pub(crate) use take_back::media_margin;
 
 use crate::claim::micros;
+use crate::gate::Conn;
 use crate::lease::Lease;
+use crate::suspects::ALONE_FROM;
 use crate::{Store, StoreError};
 
 /// Endpoints that staging calls; a used-up window of any of them holds back the account's uploads.
@@ -117,6 +119,7 @@ struct Candidate {
     segments_done: i32,
     expires_at: Option<DateTime<Utc>>,
     attempts: i16,
+    crashes: i16,
     max_attempts: i16,
     tier: String,
     run_at: DateTime<Utc>,
@@ -128,7 +131,7 @@ struct Candidate {
 /// statement that is younger than the rows' locks.
 const FATES: &str = "-- claim_uploads: fates
     select u.id, u.job_id, u.account_id, u.position, u.item::text, u.state, u.media_id, u.category, u.file_stamp, u.segment_bytes,
-           u.segments_done, u.expires_at, u.attempts, coalesce(j.max_attempts, 1::smallint) as max_attempts,
+           u.segments_done, u.expires_at, u.attempts, u.crashes, coalesce(j.max_attempts, 1::smallint) as max_attempts,
            coalesce(a.tier, 'standard') as tier,
            case when a.segment_noted_at > crier.now() - interval '1 day' then a.segment_bytes end as account_segment_bytes,
            coalesce(crier.readable(j.run_at), crier.now()) as run_at, crier.now() as now,
@@ -179,24 +182,31 @@ impl Store {
             .fetch_all(&mut *tx)
             .await?;
         put_aside(&mut tx, &rows, lead).await?;
+        let passed_over = pass_over(&mut tx, worker, &rows).await?;
         let (picked, accounts): (Vec<i64>, Vec<i64>) = rows
             .iter()
-            .filter(|row| row.fate == "due")
+            .filter(|row| row.fate == "due" && !passed_over.contains(&row.id))
             .map(|row| (row.id, row.account_id))
             .unzip();
+        let alone: Vec<bool> = rows
+            .iter()
+            .filter(|row| picked.contains(&row.id))
+            .map(|row| row.crashes >= ALONE_FROM)
+            .collect();
         let tokens: Vec<(i64, i64)> = sqlx::query_as(
             "-- claim_uploads: leases
             with busy as (
               update crier.media_uploads set next_at = null, updated_at = crier.now() where id = any($1))
-            insert into crier.leases (kind, subject, account_id, worker, expires_at)
-            select 'stage', s.id, s.account, $3, crier.now() + $4 * interval '1 microsecond'
-              from unnest($1::bigint[], $2::bigint[]) as s(id, account) order by s.id
+            insert into crier.leases (kind, subject, account_id, worker, expires_at, alone)
+            select 'stage', s.id, s.account, $3, crier.now() + $4 * interval '1 microsecond', s.alone
+              from unnest($1::bigint[], $2::bigint[], $5::boolean[]) as s(id, account, alone) order by s.id
             returning subject, token",
         )
         .bind(&picked)
         .bind(&accounts)
         .bind(worker)
         .bind(micros(ttl))
+        .bind(&alone)
         .fetch_all(&mut *tx)
         .await?;
         tx.commit().await?;
@@ -250,13 +260,43 @@ fn upload(row: Candidate, token: i64) -> Upload {
     }
 }
 
+/// Of files over which two workers died, a worker takes one at a time: whichever it is, it takes no other along. The others
+/// leave the front of the queue for a moment; answers which.
+async fn pass_over(
+    tx: &mut Conn,
+    worker: Uuid,
+    rows: &[Candidate],
+) -> Result<Vec<i64>, StoreError> {
+    let mut suspects: Vec<i64> = rows
+        .iter()
+        .filter(|row| row.fate == "due" && row.crashes >= ALONE_FROM)
+        .map(|row| row.id)
+        .collect();
+    if suspects.is_empty() {
+        return Ok(suspects);
+    }
+    let busy: bool = sqlx::query_scalar(
+        "-- pass_over\nselect exists (select 1 from crier.leases where worker = $1 and alone)",
+    )
+    .bind(worker)
+    .fetch_one(&mut *tx)
+    .await?;
+    if !busy {
+        suspects.remove(0);
+    }
+    sqlx::query(
+        "-- pass_over
+        update crier.media_uploads set next_at = crier.now() + interval '1 second', updated_at = crier.now() where id = any($1)",
+    )
+    .bind(&suspects)
+    .execute(tx)
+    .await?;
+    Ok(suspects)
+}
+
 /// Rows that are due and cannot be served leave the front of the queue, each for a time that fits. `error` stays null
 /// where nothing went wrong: by that the sweep knows a row that it may bring forward.
-async fn put_aside(
-    tx: &mut sqlx::PgConnection,
-    rows: &[Candidate],
-    lead: Duration,
-) -> Result<(), StoreError> {
+async fn put_aside(tx: &mut Conn, rows: &[Candidate], lead: Duration) -> Result<(), StoreError> {
     let of = |fate: &str| -> Vec<i64> {
         let mine = rows.iter().filter(|row| row.fate == fate);
         mine.map(|row| row.id).collect()
@@ -302,20 +342,30 @@ async fn put_aside(
         .execute(&mut *tx)
         .await?;
     }
+    let mut fresh: Vec<i64> = Vec::new();
     if !used_up.is_empty() {
-        sqlx::query(
+        // A job whose row somebody holds keeps no other file waiting: it is looked at again.
+        fresh = sqlx::query_scalar(
             "-- put_aside: media ids at the end of their life
-            with fresh as (
+            with free as materialized (
+              select j.id from crier.jobs_open j where j.id in (select job_id from crier.media_uploads where id = any($1))
+               order by j.id for no key update skip locked
+            ), fresh as (
               update crier.media_uploads set state = 'waiting', media_id = null, segments_done = 0, file_stamp = null,
                      expires_at = null, updated_at = crier.now()
-               where id = any($1) returning job_id)
-            update crier.jobs_open set held = held | 1::smallint where id in (select job_id from fresh) and held & 1 = 0",
+               where id = any($1) and job_id in (select id from free) returning id, job_id
+            ), held as (
+              update crier.media_uploads set next_at = crier.now() + interval '5 seconds', updated_at = crier.now()
+               where id = any($1) and job_id not in (select id from free)
+            ), waits as (
+              update crier.jobs_open set held = held | 1::smallint where id in (select job_id from fresh) and held & 1 = 0)
+            select id from fresh",
         )
         .bind(&used_up)
-        .execute(&mut *tx)
+        .fetch_all(&mut *tx)
         .await?;
     }
-    let early = [used_up, of("early")].concat();
+    let early = [fresh, of("early")].concat();
     if !early.is_empty() {
         sqlx::query(
             "-- put_aside: when their job's time is near
@@ -332,7 +382,7 @@ async fn put_aside(
 }
 
 /// Takes every lock that staging of one job may need but the job's own, in order. Answers its uploads.
-async fn lock_uploads(tx: &mut sqlx::PgConnection, job: i64) -> Result<Vec<i64>, StoreError> {
+async fn lock_uploads(tx: &mut Conn, job: i64) -> Result<Vec<i64>, StoreError> {
     sqlx::query(
         "-- lock_uploads
         select 1 from crier.leases where kind = 'stage' and subject in (select id from crier.media_uploads where job_id = $1)
@@ -350,7 +400,7 @@ async fn lock_uploads(tx: &mut sqlx::PgConnection, job: i64) -> Result<Vec<i64>,
 }
 
 /// Releases the job if all its files are ready; the job is locked here, so that the next statement sees it as it is.
-async fn release_if_ready(tx: &mut sqlx::PgConnection, job: i64) -> Result<bool, StoreError> {
+async fn release_if_ready(tx: &mut Conn, job: i64) -> Result<bool, StoreError> {
     sqlx::query(
         "-- release_if_ready\nselect 1 from crier.jobs_open where id = $1 for no key update",
     )

@@ -9,6 +9,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgListener, PgPool, PgPoolOptions};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 use crate::{Store, StoreError};
 
@@ -21,6 +22,11 @@ pub const WORKER_CHANNEL: &str = "crier_worker";
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// After this long without a word it is asked whether the server is still there.
+const QUIET: Duration = Duration::from_secs(30);
+/// And this long an answer may take.
+const ALIVE: Duration = Duration::from_secs(5);
 
 /// Wake-ups of one channel; any number of notifications between two looks are one.
 #[derive(Debug)]
@@ -53,12 +59,18 @@ impl Drop for WakeUps {
 }
 
 impl Store {
-    /// Listens on a channel by a connection of its own, which is made again whenever it breaks. Must be called within a
-    /// Tokio runtime.
+    /// Listens on a channel by a connection of its own, which is made again whenever it breaks; never wakes if no way past
+    /// a pooler is known. Must be called within a Tokio runtime.
     pub fn listen(&self, channel: &'static str) -> WakeUps {
+        let Some(options) = self.direct.clone() else {
+            tracing::info!(
+                channel,
+                "a pooler loses notifications: work is found by polling"
+            );
+            return WakeUps::never();
+        };
         let woken = Arc::<Notify>::default();
         let told = Arc::clone(&woken);
-        let options = (*self.pool.connect_options()).clone();
         // A listener keeps its connection: it must not take one from those who work.
         let pool = PgPoolOptions::new()
             .max_connections(1)
@@ -115,8 +127,21 @@ async fn listen_once(
     loop {
         // At first, and after the connection was made anew, something may have been missed.
         told.notify_one();
-        while listener.try_recv().await?.is_some() {
-            told.notify_one();
+        loop {
+            match timeout(QUIET, listener.try_recv()).await {
+                Ok(Ok(Some(_))) => told.notify_one(),
+                // The connection was made anew.
+                Ok(Ok(None)) => break,
+                Ok(Err(error)) => return Err(error.into()),
+                // Nobody spoke, or nobody is there any more.
+                Err(_) => {
+                    let again = sqlx::AssertSqlSafe(format!("listen {channel}"));
+                    let alive = timeout(ALIVE, sqlx::raw_sql(again).execute(&mut listener));
+                    if !matches!(alive.await, Ok(Ok(_))) {
+                        return Err(StoreError::Connect(sqlx::Error::WorkerCrashed));
+                    }
+                }
+            }
         }
     }
 }

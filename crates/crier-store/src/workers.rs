@@ -30,13 +30,14 @@ impl Store {
     ) -> Result<(), StoreError> {
         sqlx::query(
             "-- seen
-            insert into crier.workers (id, role, host, version) values ($1, $2, $3, $4)
+            insert into crier.workers (id, role, host, version, key_id) values ($1, $2, $3, $4, $5)
             on conflict (id) do update set seen_at = crier.now()",
         )
         .bind(id)
         .bind(role)
         .bind(host)
         .bind(version)
+        .bind(self.key.as_ref().map(|ring| ring.current().id()))
         .execute(&self.pool)
         .await?;
         Ok(())

@@ -17,18 +17,21 @@ use crier_core::v1::Publisher;
 use crier_core::verdict::{Action, Step, Verdict, judge};
 use crier_metrics::AttemptEnd;
 use crier_store::{Claimed, Settlement, StoreError, Why};
+use crier_x::{Departure, XConfig};
 use serde_json::{Value, json};
 
 use crate::Worker;
 use crate::by_v1::{failed, unfit};
+use crate::pool::advice;
 use crate::token::{NoToken, can_be_refreshed};
 
 /// A lease must hold this much longer than a call may take before the call leaves.
 pub(crate) const SKEW_ALLOWANCE: Duration = Duration::from_secs(5);
 /// The part of that allowance which recording the intent may use up.
 const SLOW_INTENT: Duration = Duration::from_millis(2_500);
-/// How long to wait for another process that is refreshing the token.
-const BUSY_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(2);
+/// How long to wait for another process that is refreshing the token; well within a lease.
+const BUSY_WAIT: Duration = Duration::from_secs(2);
+const _: () = assert!(SLOW_INTENT.as_millis() < SKEW_ALLOWANCE.as_millis());
 /// How long a job rests that the database kept from being sent.
 const GIVE_BACK_WAIT: chrono::TimeDelta = chrono::TimeDelta::seconds(2);
 /// How long a reply rests whose post to reply to is not known.
@@ -164,24 +167,29 @@ impl Worker {
                 Ok(token) => token,
                 Err(no_token) => return Ok((self.without_token(job, no_token).await?, none)),
             };
-            if spent.is_none() {
-                if let Some(late) = self.intend(job, margin, &media_ids).await? {
-                    return Ok((late, none));
+            let departure = if spent.is_none() {
+                match self.intend(job, margin, &media_ids).await? {
+                    Ok(departure) => departure,
+                    Err(late) => return Ok((late, none)),
                 }
-            } else if self
-                .store
-                .renew(self.id, &[job.lease.token], self.options.lease)
-                .await?
-                .is_empty()
-            {
-                // After a 401 nothing was done and the intent stands, but refreshing may have used the lease up.
-                return Err(Stopped::from(StoreError::LeaseLost {
-                    kind: "publish",
-                    subject: job.lease.subject,
-                }));
-            }
+            } else {
+                let begin = Instant::now();
+                let held = self
+                    .store
+                    .renew(self.id, &[job.lease.token], self.options.lease)
+                    .await?;
+                if held.is_empty() {
+                    // After a 401 nothing was done and the intent stands, but refreshing may have used the lease up.
+                    return Err(Stopped::from(StoreError::LeaseLost {
+                        kind: "publish",
+                        subject: job.lease.subject,
+                    }));
+                }
+                Departure::until(begin + latest_departure(self.x.config()))
+            };
             let begin = Instant::now();
-            let answer = self.x.create_post(&auth, &body).await;
+            let call = self.x.create_post(&auth, &body, &departure);
+            let answer = self.quit.or_hurry(call).await;
             let took = begin.elapsed();
             match answer {
                 Ok(reply) => {
@@ -199,6 +207,9 @@ impl Worker {
                     let status = status(&fault);
                     self.metrics
                         .x_request(Endpoint::CreatePost, status, Some(verdict.code), took);
+                    if departure.is_missed() {
+                        return Ok((too_late(), none));
+                    }
                     if verdict.action == Action::RefreshToken
                         && spent.is_none()
                         && can_be_refreshed(&auth)
@@ -210,7 +221,7 @@ impl Worker {
                         CallFault::Refused(answer) => answer.windows.clone(),
                         CallFault::NotSent { .. } | CallFault::NoAnswer { .. } => none,
                     };
-                    let outcome = self.outcome(job, &fault, verdict, Step::Publish).await;
+                    let outcome = self.outcome_of_call(job, &fault, verdict).await;
                     return match outcome {
                         Ok(settlement) => Ok((settlement, windows)),
                         Err(error) => Err(Stopped { error, sent: true }),
@@ -220,29 +231,29 @@ impl Worker {
         }
     }
 
-    /// The step to `sending`. Answers what to do instead of sending if it took so long that the lease may not outlast the
-    /// call: this process was stopped in it, or the database was. The intent stands, and surely nothing was sent.
+    /// The step to `sending`. Answers until when the call may leave; or what to do instead of sending if that took so long
+    /// that the lease may not outlast the call: this process was stopped in it, or the database was. The intent stands,
+    /// and surely nothing was sent.
     pub(crate) async fn intend(
         &self,
         job: &Claimed,
         margin: Duration,
         media_ids: &[String],
-    ) -> Result<Option<Settlement>, StoreError> {
+    ) -> Result<Result<Departure, Settlement>, StoreError> {
+        if let Some(back) = self.quit.instead_of_sending() {
+            return Ok(Err(back));
+        }
         // Measured from before: the database judges the lease by the beginning of its transaction.
         let begin = Instant::now();
         self.store
             .begin_sending(&job.lease, job.revision, margin, media_ids)
             .await?;
-        let late = begin.elapsed() >= SLOW_INTENT;
-        Ok(late.then(|| Settlement::Snoozed {
-            until: None,
-            why: plain_why(
-                "intent_slow",
-                "recording the intent took too long to send under the same lease",
-                "publish",
-                "nothing to do: crier tries it again; look at the database if it comes often",
-            ),
-        }))
+        if begin.elapsed() >= SLOW_INTENT {
+            return Ok(Err(too_late()));
+        }
+        Ok(Ok(Departure::until(
+            begin + latest_departure(self.x.config()),
+        )))
     }
 
     /// From a verdict to an outcome; what concerns the account or app is stopped first.
@@ -357,10 +368,15 @@ impl Worker {
                 self.pause_account(job.lease.account, &why.error).await?;
                 Ok(Settlement::Snoozed { until: None, why })
             }
-            NoToken::Busy => {
-                let until = self.store.now().await? + BUSY_WAIT;
+            NoToken::Later(wait) => Ok(Settlement::Snoozed {
+                until: wait.until,
+                why: wait.why,
+            }),
+            NoToken::Busy | NoToken::TooSoon(_) => {
+                // The lane waits, not the job: put off one by one, the jobs of an account would change places.
+                tokio::time::sleep(BUSY_WAIT).await;
                 Ok(Settlement::Snoozed {
-                    until: Some(until),
+                    until: None,
                     why: plain_why(
                         "token_busy",
                         "another process is refreshing the token",
@@ -377,8 +393,9 @@ impl Worker {
         }
     }
 
-    /// Writes the outcome, again and again for some seconds: a restart of the database must not turn a post whose id is
-    /// known into one that has to be looked up. If an earlier write did commit, the lease is gone and nothing changes.
+    /// Writes the outcome, again and again for as long as this process lives and the lease is there: whatever the database
+    /// suffers must not turn a post whose id is known into one that has to be looked up. If an earlier write did commit,
+    /// the lease is gone and nothing changes.
     async fn write_outcome(
         &self,
         job: &Claimed,
@@ -391,14 +408,36 @@ impl Worker {
             self.store
                 .settle_by(&job.lease, endpoint, windows, settlement, charge)
         })
-        .retry(
-            ExponentialBuilder::default()
-                .with_min_delay(Duration::from_millis(100))
-                .with_max_delay(Duration::from_secs(2))
-                .with_max_times(12),
-        )
-        .when(|error| matches!(error, StoreError::Database(_) | StoreError::Connect(_)))
+        .retry(lasting())
+        .when(StoreError::is_outage)
+        .notify(|error, _| self.outcome_waits(job, error))
         .await
+    }
+
+    /// What an answer of X to the create call means, again and again until the database takes it: a definite no that was
+    /// forgotten would have to be looked up.
+    pub(crate) async fn outcome_of_call(
+        &self,
+        job: &Claimed,
+        fault: &CallFault,
+        verdict: Verdict,
+    ) -> Result<Settlement, StoreError> {
+        (|| self.outcome(job, fault, verdict, Step::Publish))
+            .retry(lasting())
+            .when(StoreError::is_outage)
+            .notify(|error, _| self.outcome_waits(job, error))
+            .await
+    }
+
+    fn outcome_waits(&self, job: &Claimed, error: &StoreError) {
+        if self.metrics.db_error("settle") {
+            tracing::warn!(
+                job = job.lease.subject,
+                code = error.code(),
+                "what X answered cannot be written, trying again: {error}{}",
+                advice(error)
+            );
+        }
     }
 
     /// What the create call of a job costs.
@@ -455,6 +494,41 @@ impl Worker {
                 );
             }
         }
+    }
+}
+
+/// The waits of what must be written, whenever that will be possible.
+fn lasting() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(2))
+        .without_max_times()
+}
+
+/// How long after the beginning of its intent a create call may still leave: recording it may take its time, and so may
+/// the connection. A process that stood still for longer sends nothing any more.
+fn latest_departure(x: &XConfig) -> Duration {
+    SLOW_INTENT + x.connect_within()
+}
+
+/// How long after the beginning of its intent a create call may still arrive at X, if ever: after it has left, the system
+/// delivers it in [`XConfig::delivered_within`] or not at all. The lease holds longer, by the margin of the intent, and
+/// nobody looks the post up or sends it again before the lease has ended.
+#[cfg(test)]
+fn latest_arrival(x: &XConfig) -> Duration {
+    latest_departure(x) + x.delivered_within()
+}
+
+/// Between the intent and the call went too much time; of the call nothing left.
+pub(crate) fn too_late() -> Settlement {
+    Settlement::Snoozed {
+        until: None,
+        why: plain_why(
+            "intent_slow",
+            "recording the intent took too long to send under the same lease",
+            "publish",
+            "nothing to do: crier tries it again; look at the database if it comes often",
+        ),
     }
 }
 
@@ -517,3 +591,6 @@ pub(crate) fn plain_why(code: &str, title: &str, step: &str, hint: &str) -> Why 
         error,
     }
 }
+
+#[cfg(test)]
+mod tests;

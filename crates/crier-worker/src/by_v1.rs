@@ -22,7 +22,7 @@ use crier_x::{Auth, V1Media};
 use serde_json::json;
 
 use crate::Worker;
-use crate::attempt::{Done, SKEW_ALLOWANCE, Stopped, plain_why, status};
+use crate::attempt::{Done, SKEW_ALLOWANCE, Stopped, plain_why, status, too_late};
 use crate::folder::MediaFile;
 use crate::token::NoToken;
 
@@ -108,11 +108,13 @@ impl Worker {
         }
         let fields = parameters(&job.text, options, job.reply_to.as_deref());
         let margin = self.x.config().timeout + SKEW_ALLOWANCE;
-        if let Some(late) = self.intend(job, margin, &[]).await? {
-            return Ok((late, none));
-        }
+        let departure = match self.intend(job, margin, &[]).await? {
+            Ok(departure) => departure,
+            Err(late) => return Ok((late, none)),
+        };
         let begin = Instant::now();
-        let answer = self.x.update_with_media(&auth, &fields, media).await;
+        let call = self.x.update_with_media(&auth, &fields, media, &departure);
+        let answer = self.quit.or_hurry(call).await;
         let (took, endpoint) = (begin.elapsed(), Endpoint::UpdateWithMedia);
         let fault = match answer {
             Ok(reply) => {
@@ -126,6 +128,9 @@ impl Worker {
         let mut verdict = judge(Step::Publish, &fault);
         self.metrics
             .x_request(endpoint, status(&fault), Some(verdict.code), took);
+        if departure.is_missed() {
+            return Ok((too_late(), none));
+        }
         if verdict.action == Action::PauseApp && verdict.code == "access_level" {
             // The plan lacks v1.1, which keeps no account from publishing by v2.
             verdict.action = Action::PauseAccount;
@@ -140,7 +145,7 @@ impl Worker {
             CallFault::Refused(answer) => answer.windows.clone(),
             CallFault::NotSent { .. } | CallFault::NoAnswer { .. } => none,
         };
-        match self.outcome(job, &fault, verdict, Step::Publish).await {
+        match self.outcome_of_call(job, &fault, verdict).await {
             Ok(settlement) => Ok((settlement, windows)),
             Err(error) => Err(Stopped { error, sent: true }),
         }

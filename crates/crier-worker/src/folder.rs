@@ -1,11 +1,13 @@
 //! The media folder: what a row's path leads to.
 //!
-//! **Invariant:** only a regular file that lies below the folder, links followed, is ever opened; of its content at most
-//! one segment is in memory.
+//! **Invariant:** only a regular file that lies below the folder, links followed, is ever read, and opening waits for nothing,
+//! whatever is put in the way at that very moment; of its content at most one segment is in memory. **Invariant:** a file
+//! is known by its size and both its times: what was written or replaced since, and then dated back, is another file.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -143,7 +145,6 @@ fn open(root: &Path, relative: &Path, name: &str) -> Result<MediaFile, Fault> {
         )
         .at_step("media"));
     }
-    // A pipe would block whoever opens it.
     let before = path.metadata().map_err(|error| missing(name, &error))?;
     if !before.is_file() {
         return Err(Fault::new(
@@ -154,7 +155,7 @@ fn open(root: &Path, relative: &Path, name: &str) -> Result<MediaFile, Fault> {
         )
         .at_step("media"));
     }
-    let file = File::open(&path).map_err(|error| missing(name, &error))?;
+    let file = open_at_once(&path).map_err(|error| missing(name, &error))?;
     let opened = file.metadata().map_err(|error| unreadable(name, &error))?;
     // A link that was put in the way between looking and opening leads elsewhere.
     let same = path
@@ -163,7 +164,9 @@ fn open(root: &Path, relative: &Path, name: &str) -> Result<MediaFile, Fault> {
         .is_ok_and(|(inside, now)| {
             inside && (now.dev(), now.ino()) == (opened.dev(), opened.ino())
         });
-    if !same || !opened.is_file() {
+    // Several links at the right moments pass that, too; the kernel knows where the file lies that is open.
+    let inside = place_of(&file).is_none_or(|place| place.starts_with(&root));
+    if !same || !inside || !opened.is_file() {
         return Err(unreadable(
             name,
             &io::Error::other("it was replaced at this very moment"),
@@ -180,9 +183,28 @@ fn open(root: &Path, relative: &Path, name: &str) -> Result<MediaFile, Fault> {
     })
 }
 
+/// Opens a path that has no links left. A pipe that has taken the place of a file would else keep this thread until somebody
+/// writes to it, and a link would be followed; neither is a file, which is looked at next.
+fn open_at_once(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY)
+        .open(path)
+}
+
+/// Where an open file lies; `None` where the system does not tell.
+fn place_of(file: &File) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
+}
+
+/// Anybody may set the first time, and nobody the second: it is when content, name or rights last changed.
 fn stamp(of: &std::fs::Metadata) -> String {
-    let mtime_ns = i128::from(of.mtime()) * 1_000_000_000 + i128::from(of.mtime_nsec());
-    format!("{}:{mtime_ns}", of.len())
+    let ns = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    let (written, changed) = (
+        ns(of.mtime(), of.mtime_nsec()),
+        ns(of.ctime(), of.ctime_nsec()),
+    );
+    format!("{}:{written}:{changed}", of.len())
 }
 
 fn missing(name: &str, error: &io::Error) -> Fault {
@@ -262,11 +284,119 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_that_was_dated_back_is_another_file() {
+        let folder = Folder::new();
+        let path = folder.root().join("a.bin");
+        std::fs::write(&path, b"judged").unwrap();
+        let date = std::fs::metadata(&path).unwrap().modified().unwrap();
+        let dated = |path: &Path| {
+            let file = OpenOptions::new().write(true).open(path).unwrap();
+            file.set_modified(date).unwrap();
+        };
+        // The clock of a file system moves in steps of some milliseconds.
+        let step = || std::thread::sleep(std::time::Duration::from_millis(30));
+        let file = MediaFile::open(&folder.root(), "a.bin").await.unwrap();
+        step();
+        std::fs::write(&path, b"evil!!").unwrap();
+        dated(&path);
+        assert!(!file.is_unchanged().await, "written over");
+        let file = MediaFile::open(&folder.root(), "a.bin").await.unwrap();
+        step();
+        let other = folder.root().join("other.bin");
+        std::fs::write(&other, b"worse!").unwrap();
+        dated(&other);
+        std::fs::rename(&other, &path).unwrap();
+        assert!(!file.is_unchanged().await, "replaced");
+        let file = MediaFile::open(&folder.root(), "a.bin").await.unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(!file.is_unchanged().await, "gone");
+        assert_eq!(file.read(0, 6).await.unwrap(), &b"worse!"[..]);
+    }
+
+    #[test]
+    fn opening_waits_for_no_writer_and_follows_no_link() {
+        let folder = Folder::new();
+        let pipe = folder.root().join("pipe");
+        assert!(
+            Command::new("mkfifo")
+                .arg(&pipe)
+                .status()
+                .unwrap()
+                .success()
+        );
+        // What a pipe in the place of a file comes to, that was put there after it was looked at.
+        let opened = open_at_once(&pipe).unwrap();
+        assert!(!opened.metadata().unwrap().is_file());
+        let secret = folder.0.canonicalize().unwrap().join("secret");
+        std::fs::write(&secret, b"x").unwrap();
+        assert_eq!(place_of(&File::open(&secret).unwrap()), Some(secret));
+        symlink(folder.0.join("secret"), folder.root().join("link")).unwrap();
+        assert!(open_at_once(&folder.root().join("link")).is_err());
+    }
+
+    #[test]
+    fn whatever_is_swapped_while_it_is_opened_nothing_outside_is_read() {
+        let folder = Folder::new();
+        let root = folder.root();
+        std::fs::write(folder.0.join("secret"), b"SECRET").unwrap();
+        std::fs::create_dir(folder.0.join("out")).unwrap();
+        std::fs::write(folder.0.join("out/a.bin"), b"SECRET").unwrap();
+        std::fs::write(root.join("sub/a.bin"), b"inside").unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let (mut read, mut wrong) = (0, None);
+        let swap = |make: &dyn Fn(&Path) -> io::Result<()>, at: &Path| {
+            let new = folder.0.join(uuid::Uuid::new_v4().to_string());
+            make(&new).unwrap();
+            // Both at once, so that something is always there.
+            let _ = std::fs::rename(&new, at);
+        };
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                let file = root.join("sub/a.bin");
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    swap(&|new| symlink(folder.0.join("secret"), new), &file);
+                    swap(&|new| std::fs::write(new, b"inside"), &file);
+                    swap(
+                        &|new| Command::new("mkfifo").arg(new).status().map(drop),
+                        &file,
+                    );
+                    swap(&|new| std::fs::write(new, b"inside"), &file);
+                    // The folder above it, too.
+                    let aside = folder.0.join("aside");
+                    std::fs::rename(root.join("sub"), &aside).unwrap();
+                    symlink(folder.0.join("out"), root.join("sub")).unwrap();
+                    std::fs::remove_file(root.join("sub")).unwrap();
+                    std::fs::rename(&aside, root.join("sub")).unwrap();
+                }
+            });
+            let begin = std::time::Instant::now();
+            while read < 50 || begin.elapsed() < std::time::Duration::from_millis(700) {
+                if let Ok(file) = open(&root, Path::new("sub/a.bin"), "sub/a.bin") {
+                    read += 1;
+                    if file.head != b"inside" {
+                        wrong = Some(file.head);
+                        break;
+                    }
+                }
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert_eq!(wrong, None);
+    }
+
+    #[tokio::test]
     async fn nothing_outside_and_nothing_but_files_is_opened() {
         let folder = Folder::new();
         std::fs::write(folder.0.join("secret"), b"x").unwrap();
         symlink(folder.0.join("secret"), folder.root().join("link")).unwrap();
         symlink(&folder.0, folder.root().join("up")).unwrap();
+        symlink("/dev/null", folder.root().join("null")).unwrap();
+        symlink("/proc/self/environ", folder.root().join("process")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(folder.root().join("socket")).unwrap();
+        for looped in ["one", "two"] {
+            let other = if looped == "one" { "two" } else { "one" };
+            symlink(other, folder.root().join(looped)).unwrap();
+        }
         let pipe = folder.root().join("pipe");
         assert!(
             Command::new("mkfifo")
@@ -282,9 +412,15 @@ mod tests {
             ("up/secret", "path_unsafe"),
             ("sub", "media_no_file"),
             ("pipe", "media_no_file"),
+            ("null", "path_unsafe"),
+            ("process", "path_unsafe"),
+            ("socket", "media_no_file"),
+            ("sub/a\0b", "path_unsafe"),
         ] {
             assert_eq!(folder.fault(path).await, (code.to_owned(), true), "{path}");
         }
+        let passing = ("media_unreadable".to_owned(), false);
+        assert_eq!(folder.fault("one").await, passing, "links in a circle");
     }
 
     #[tokio::test]

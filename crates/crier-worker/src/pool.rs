@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crier_core::media::UrlRules;
 use crier_core::price::Prices;
 use crier_metrics::{Heartbeat, Metrics};
-use crier_store::{Store, WORKER_CHANNEL, WakeUps};
+use crier_store::{Store, StoreError, WORKER_CHANNEL, WakeUps};
 use crier_x::{FetchOptions, XClient};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -57,6 +58,12 @@ pub struct WorkerOptions {
     pub lead: Duration,
     /// What X charges.
     pub prices: Prices,
+    /// Which addresses webhooks may have.
+    pub webhook_rules: UrlRules,
+    /// Longest time for one try of a webhook.
+    pub webhook_timeout: Duration,
+    /// How long a stop may take: what is being sent is given up shortly before, and looked up later.
+    pub stop_grace: Duration,
 }
 
 impl Default for WorkerOptions {
@@ -78,6 +85,9 @@ impl Default for WorkerOptions {
             processing: Duration::from_mins(15),
             lead: Duration::from_mins(30),
             prices: Prices::default(),
+            webhook_rules: UrlRules::default(),
+            webhook_timeout: Duration::from_secs(15),
+            stop_grace: Duration::from_secs(25),
         }
     }
 }
@@ -99,11 +109,16 @@ pub struct Worker {
     pub chance: fn() -> f64,
     /// What is known of v1.1; empty at first.
     pub v1: crate::V1Cache,
+    /// How it is told to stop; [`Worker::run`] sees to it.
+    pub quit: crate::Quit,
+    /// Refreshed tokens that the database has not taken yet.
+    pub rescue: crate::Rescue,
 }
 
 impl Worker {
     /// Runs until `stop`, then waits for what is in flight.
-    pub async fn run(self, heartbeat: Heartbeat, stop: CancellationToken) {
+    pub async fn run(mut self, heartbeat: Heartbeat, stop: CancellationToken) {
+        self.quit = crate::Quit::told_by(&stop, self.options.stop_grace);
         let places = Arc::new(Semaphore::new(usize::from(self.options.concurrency)));
         let running = TaskTracker::new();
         // A lane that comes free may hold the next job.
@@ -117,9 +132,11 @@ impl Worker {
             .worker_concurrency(u64::from(self.options.concurrency));
         let spool_dir = self.options.spool_dir.clone();
         running.spawn_blocking(move || crate::spool::sweep(&spool_dir));
+        running.spawn(self.clone().bring_back(stop.clone()));
         running.spawn(self.clone().reconcile(stop.clone()));
         running.spawn(self.clone().stage(stop.clone()));
         running.spawn(self.clone().probe(stop.clone()));
+        running.spawn(self.clone().webhooks(stop.clone()));
         let mut overdue = 0;
         while !stop.is_cancelled() {
             heartbeat.beat();
@@ -139,6 +156,18 @@ impl Worker {
         heartbeat.finish();
         running.close();
         running.wait().await;
+    }
+
+    /// What dead processes left of refreshed tokens is put into the database first of all; if that is away, once it is back.
+    async fn bring_back(self, stop: CancellationToken) {
+        while let Err(error) = self.store.now().await {
+            tracing::debug!("left-behind tokens are looked for later: {error}");
+            tokio::select! {
+                () = tokio::time::sleep(self.options.poll) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+        self.put_back(None).await;
     }
 
     /// Claims at most as many lanes as there are free places. Only this loop takes places, so the count read here is an
@@ -162,6 +191,9 @@ impl Worker {
         }
         match self.store.claim(self.id, free, self.options.lease).await {
             Ok(claimed) => {
+                if self.metrics.db_works("claim") {
+                    tracing::info!("jobs can be claimed again");
+                }
                 let count = claimed.len();
                 for job in claimed {
                     let Ok(place) = Arc::clone(places).try_acquire_owned() else {
@@ -182,11 +214,13 @@ impl Worker {
                 count
             }
             Err(error) => {
-                self.metrics.db_error("claim");
-                tracing::warn!(
-                    code = error.code(),
-                    "nothing could be claimed, trying again: {error}"
-                );
+                if self.metrics.db_error("claim") {
+                    tracing::warn!(
+                        code = error.code(),
+                        "nothing could be claimed, trying again: {error}{}",
+                        advice(&error)
+                    );
+                }
                 0
             }
         }
@@ -207,6 +241,14 @@ impl Worker {
             Err(_) => overdue_wait(overdue).min(poll),
         }
     }
+}
+
+/// What to do about it, to be added to what is wrong.
+pub(crate) fn advice(error: &StoreError) -> String {
+    error
+        .advice()
+        .map(|advice| format!("; {advice}"))
+        .unwrap_or_default()
 }
 
 /// The next sleep while a lane stays overdue.

@@ -40,11 +40,12 @@ impl Worker {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(error) => {
-                    self.metrics.db_error("probe");
-                    tracing::warn!(
-                        code = error.code(),
-                        "what is paused could not be asked about, trying again: {error}"
-                    );
+                    if self.metrics.db_error("probe") {
+                        tracing::warn!(
+                            code = error.code(),
+                            "what is paused could not be asked about, trying again: {error}"
+                        );
+                    }
                 }
             }
             tokio::select! {
@@ -109,7 +110,9 @@ impl Worker {
                     return self.heard(probe, account, &fault, Step::Token).await;
                 }
                 Err(NoToken::Store(error)) => return Err(error),
-                Err(NoToken::Absent | NoToken::Busy) => return Ok(Heard::Nothing),
+                Err(NoToken::Absent | NoToken::Busy | NoToken::TooSoon(_) | NoToken::Later(_)) => {
+                    return Ok(Heard::Nothing);
+                }
             };
             let begin = Instant::now();
             let answer = self.x.me(&auth).await;

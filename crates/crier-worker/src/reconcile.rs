@@ -5,16 +5,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use crier_core::answer::{CallFault, Endpoint};
+use chrono::{DateTime, TimeDelta, Utc};
 use crier_core::price::Priced;
-use crier_core::reconcile::{
-    CLOCK_ALLOWANCE, Next, Pick, Search, Seen, Sent, id_time, is_listed, next, pick,
-};
-use crier_core::retry::{Pace, next_attempt};
-use crier_core::verdict::{Action, Step, Verdict, judge};
+use crier_core::reconcile::{Next, Pick, Search, Seen, Sent, id_time, is_listed, next, pick};
 use crier_metrics::UnknownEnd;
 use crier_store::{Absent, Contest, Look, StoreError};
 use crier_x::SeenPost;
@@ -24,33 +19,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Worker;
-use crate::attempt::{plain_why, replies_to_others, status, why};
-use crate::token::{NoToken, can_be_refreshed};
+use crate::attempt::{plain_why, replies_to_others};
+
+mod read;
+
+use read::Reading;
 
 /// Looks at once. Each is a few calls of reading, and unknown outcomes are rare.
 const AT_ONCE: usize = 4;
-/// Pages of a look: X lists the latest 3,200 posts (x-api.md 4.2), 100 a page.
-const PAGES: usize = 32;
-/// How long to wait for a grant that only a person can renew.
-const NO_GRANT_WAIT: Duration = Duration::from_mins(5);
-/// How long to wait for another process that is refreshing the token.
-const BUSY_WAIT: Duration = Duration::from_secs(2);
 /// X remembers a post so long to refuse its duplicate (x-api.md 4.5).
-const MEMORY: chrono::TimeDelta = chrono::TimeDelta::hours(12);
-/// Scopes that reading one's own posts needs (x-api.md 1.3).
-const READ_SCOPES: [&str; 2] = ["tweet.read", "users.read"];
-/// Refusals of reading that no waiting mends.
-const NEVER_READABLE: [&str; 3] = ["read_forbidden", "scope_missing", "access_level"];
-
-/// What reading the account's posts brought.
-enum Reading {
-    /// The posts since then, and whether that is all of them.
-    Posts(Vec<SeenPost>, bool),
-    /// Not now: once more after so long.
-    Later(Duration),
-    /// The account may not read; the form of `jobs.error`.
-    Never(Value),
-}
+const MEMORY: TimeDelta = TimeDelta::hours(12);
 
 impl Worker {
     /// Looks up what is due until `stop`, then waits for the looks in flight, which end early.
@@ -58,8 +36,9 @@ impl Worker {
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let running = TaskTracker::new();
         while !stop.is_cancelled() {
-            if let Err(error) = self.claim_looks(&places, &running, &stop).await {
-                self.metrics.db_error("reconcile");
+            if let Err(error) = self.claim_looks(&places, &running, &stop).await
+                && self.metrics.db_error("claim_looks")
+            {
                 tracing::warn!(
                     code = error.code(),
                     "unknown jobs could not be claimed, trying again: {error}"
@@ -128,14 +107,19 @@ impl Worker {
                 return self.leave(look, &json!(fault)).await;
             }
         };
-        let ours = ours(look, options);
-        let (posts, is_complete) = match self.read(look, ours.first, stop).await? {
-            Reading::Posts(posts, is_complete) => (posts, is_complete),
+        let mut ours = ours(look, options);
+        let read = match self.read(look, ours.first, stop).await? {
+            Reading::Posts(read) => read,
             Reading::Later(after) => {
                 return self.store.look_again(&look.lease, after, false).await;
             }
+            Reading::Failed(after, error) => {
+                return self.store.look_failed(&look.lease, after, &error).await;
+            }
             Reading::Never(error) => return self.leave(look, &error).await,
         };
+        ours.ahead = read.ahead;
+        let posts = read.posts;
         let ids: Vec<String> = posts.iter().map(|post| post.id.clone()).collect();
         let contest = self.store.contest(&look.lease, &ids).await?;
         let search = Search {
@@ -143,10 +127,12 @@ impl Worker {
             waits: &self.options.look_waits,
             is_doubtful: ours.is_doubtful,
             is_duplicate: look.duplicate_seen,
-            is_complete,
+            is_complete: read.is_complete,
             is_listed: is_listed(options),
         };
-        match next(decide(&ours, &contest, &posts), &search) {
+        // As long as all looks of one search last X may be slow to show a post.
+        let shown = look.now - self.options.look_waits.iter().sum::<Duration>();
+        match next(decide(&ours, &contest, &posts, shown), &search) {
             Next::Published(post_id) => self.found(look, &post_id, ours.is_doubtful).await,
             Next::LookAgain(after) => {
                 tracing::info!(
@@ -235,182 +221,9 @@ impl Worker {
         tracing::error!(
             job,
             code = error["code"].as_str().unwrap_or_default(),
-            "job {job} stays unknown: look at the account on X, then `crier jobs settle {job} --published POST_ID` or `--retry`"
+            "job {job} stays unknown: look at the account on X, then `crier jobs settle {job} --published POST_ID`, `--retry` or `--absent`"
         );
         Ok(())
-    }
-
-    /// The account's posts since shortly before `from`, newest first.
-    async fn read(
-        &self,
-        look: &Look,
-        from: DateTime<Utc>,
-        stop: &CancellationToken,
-    ) -> Result<Reading, StoreError> {
-        if let Some(until) = look.reads_blocked_until {
-            let reset = next_attempt(1, look.now, Some(until), Pace::Limit, (self.chance)());
-            return Ok(Reading::Later(
-                (reset - look.now).to_std().unwrap_or_default(),
-            ));
-        }
-        let is_granted = |scope: &&str| look.scopes.iter().any(|granted| granted == scope);
-        if !look.scopes.is_empty() && !READ_SCOPES.iter().all(is_granted) {
-            let mut why = plain_why(
-                "scope_missing",
-                "the account may not read its own posts",
-                "reconcile",
-                "",
-            );
-            why.error["detail"] = json!(
-                "its grant lacks `tweet.read` or `users.read`, so crier cannot look the post up"
-            );
-            return Ok(Reading::Never(why.error));
-        }
-        let (mut posts, mut page) = (Vec::new(), None);
-        let mut spent = None;
-        let mut pages = 0;
-        while pages < PAGES {
-            let (auth, version) = match self.token(look.lease.account, spent).await {
-                Ok(token) => token,
-                Err(no_token) => return self.without_read_token(look, no_token).await,
-            };
-            let held = self
-                .store
-                .renew(self.id, &[look.lease.token], self.options.lease)
-                .await?;
-            if held.is_empty() {
-                return Err(StoreError::LeaseLost {
-                    kind: "reconcile",
-                    subject: look.lease.subject,
-                });
-            }
-            let begin = Instant::now();
-            let call = self.x.user_posts(
-                &auth,
-                &look.x_user_id,
-                from - CLOCK_ALLOWANCE,
-                page.as_deref(),
-            );
-            // Reading can be broken off at any time; another worker begins anew.
-            let answer = tokio::select! {
-                answer = call => answer,
-                () = stop.cancelled() => return Ok(Reading::Later(Duration::ZERO)),
-            };
-            let took = begin.elapsed();
-            match answer {
-                Ok(reply) => {
-                    self.metrics
-                        .x_request(Endpoint::UserPosts, Some(reply.status), None, took);
-                    self.store
-                        .note_read_windows(look.lease.account, &reply.windows)
-                        .await?;
-                    let count = reply.value.posts.len();
-                    let charge = self.options.prices.own_posts_read(count);
-                    self.charge(look.lease.account, charge).await;
-                    posts.extend(reply.value.posts);
-                    pages += 1;
-                    page = reply.value.next_token;
-                    if page.is_none() {
-                        let endpoints = [Endpoint::UserPosts.label()];
-                        self.store
-                            .limit_passed(look.lease.account, &endpoints)
-                            .await?;
-                        return Ok(Reading::Posts(posts, true));
-                    }
-                }
-                Err(fault) => {
-                    let verdict = judge(Step::Read, &fault);
-                    self.metrics.x_request(
-                        Endpoint::UserPosts,
-                        status(&fault),
-                        Some(verdict.code),
-                        took,
-                    );
-                    if verdict.action == Action::RefreshToken
-                        && spent.is_none()
-                        && can_be_refreshed(&auth)
-                    {
-                        spent = Some(version);
-                        continue;
-                    }
-                    return self.unread(look, &fault, verdict, Step::Read).await;
-                }
-            }
-        }
-        Ok(Reading::Posts(posts, false))
-    }
-
-    /// X did not show the posts.
-    async fn unread(
-        &self,
-        look: &Look,
-        fault: &CallFault,
-        verdict: Verdict,
-        step: Step,
-    ) -> Result<Reading, StoreError> {
-        let why = why(fault, verdict, step);
-        tracing::warn!(
-            job = look.lease.subject,
-            code = verdict.code,
-            "the account's posts could not be read: {fault}"
-        );
-        if let CallFault::Refused(answer) = fault {
-            self.store
-                .note_read_windows(look.lease.account, &answer.windows)
-                .await?;
-        }
-        if step == Step::Read && NEVER_READABLE.contains(&verdict.code) {
-            return Ok(Reading::Never(why.error));
-        }
-        match verdict.action {
-            Action::PauseAccount => {
-                self.pause_account(look.lease.account, &why.error).await?;
-                return Ok(Reading::Later(NO_GRANT_WAIT));
-            }
-            Action::PauseApp => {
-                self.pause_app(look.lease.account, fault, &why.error)
-                    .await?;
-                return Ok(Reading::Later(NO_GRANT_WAIT));
-            }
-            Action::WaitForLimit => {
-                // The next claims of this account's looks go by it.
-                self.limited(look.lease.account, Endpoint::UserPosts, fault, verdict)
-                    .await?;
-            }
-            Action::Retry
-            | Action::RetrySlowly
-            | Action::RefreshToken
-            | Action::FailJob
-            | Action::Reupload
-            | Action::NewSession
-            | Action::SmallerChunk
-            | Action::SwitchEncoding
-            | Action::Reconcile => {}
-        }
-        let now = self.store.now().await?;
-        let after = (self.later(1, now, fault, verdict) - now)
-            .to_std()
-            .unwrap_or_default();
-        // Not faster than looks that succeed.
-        let waits = &self.options.look_waits;
-        let floor = waits.get(look.looks).or(waits.last()).copied();
-        Ok(Reading::Later(after.max(floor.unwrap_or_default())))
-    }
-
-    async fn without_read_token(
-        &self,
-        look: &Look,
-        no_token: NoToken,
-    ) -> Result<Reading, StoreError> {
-        match no_token {
-            NoToken::Absent => Ok(Reading::Later(NO_GRANT_WAIT)),
-            NoToken::Busy => Ok(Reading::Later(BUSY_WAIT)),
-            NoToken::Fault(fault) => {
-                let verdict = judge(Step::Token, &fault);
-                self.unread(look, &fault, verdict, Step::Token).await
-            }
-            NoToken::Store(error) => Err(error),
-        }
     }
 }
 
@@ -421,15 +234,17 @@ fn ours<'a>(look: &'a Look, options: &Value) -> Sent<'a> {
         job: look.lease.subject,
         text: &look.text,
         attachments: attachments(look.media_count, options),
+        is_reply: look.in_thread || replies_to_others(options),
         first: look
             .first_doubtful
             .unwrap_or_else(|| look.created_at.max(look.now - MEMORY)),
         last: look.since,
         is_doubtful: look.first_doubtful.is_some(),
+        ahead: TimeDelta::zero(),
     }
 }
 
-fn decide(ours: &Sent<'_>, contest: &Contest, posts: &[SeenPost]) -> Pick {
+fn decide(ours: &Sent<'_>, contest: &Contest, posts: &[SeenPost], shown: DateTime<Utc>) -> Pick {
     let rivals: Vec<Sent<'_>> = contest
         .rivals
         .iter()
@@ -440,9 +255,11 @@ fn decide(ours: &Sent<'_>, contest: &Contest, posts: &[SeenPost]) -> Pick {
                 usize::try_from(rival.media_count).unwrap_or(0),
                 &rival.options,
             ),
+            is_reply: rival.in_thread || replies_to_others(&rival.options),
             first: rival.first_sent,
             last: rival.last_sent,
             is_doubtful: true,
+            ahead: ours.ahead,
         })
         .collect();
     let seen: Vec<Seen<'_>> = posts
@@ -453,13 +270,12 @@ fn decide(ours: &Sent<'_>, contest: &Contest, posts: &[SeenPost]) -> Pick {
         })
         .collect();
     let taken: BTreeSet<String> = contest.taken.iter().cloned().collect();
-    pick(ours, &rivals, &seen, &taken)
+    pick(ours, &rivals, &seen, &taken, shown)
 }
 
-/// Attachments for which X appends a link: media, and a quoted post.
+/// Attachments for which X may append a link: media, a quoted post, a card.
 fn attachments(media_count: usize, options: &Value) -> usize {
-    let quoted = options
-        .get("quote_tweet_id")
-        .is_some_and(|id| !id.is_null());
-    media_count + usize::from(quoted)
+    let there = |name: &str| options.get(name).is_some_and(|value| !value.is_null());
+    let linked = ["quote_tweet_id", "card_uri", "direct_message_deep_link"];
+    media_count + linked.into_iter().filter(|name| there(name)).count()
 }

@@ -9,10 +9,13 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use crier_core::failpoint::{self, Deed};
 use uuid::Uuid;
 
 /// What the names of the spool begin with, for as long as they are there.
 const PREFIX: &str = "crier-fetch-";
+/// What the loss of a name is called as a point at which a process may die.
+const UNNAMED: &str = "spool name";
 
 /// A new file of the folder, which is made if it is not there. It blocks.
 pub(crate) fn file(folder: &Path) -> io::Result<File> {
@@ -24,12 +27,15 @@ pub(crate) fn file(folder: &Path) -> io::Result<File> {
         .create_new(true)
         .mode(0o600)
         .open(&path)?;
+    failpoint::before(Deed::File, UNNAMED);
     match fs::remove_file(&path) {
-        Ok(()) => Ok(file),
+        Ok(()) => {}
         // Another worker's sweep was faster.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(file),
-        Err(error) => Err(error),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
+    failpoint::after(Deed::File, UNNAMED);
+    Ok(file)
 }
 
 /// Removes names that dead workers left behind; answers how many. It blocks.

@@ -86,11 +86,12 @@ impl Worker {
         let uploads = match claimed {
             Ok(uploads) => uploads,
             Err(error) => {
-                self.metrics.db_error("claim_uploads");
-                tracing::warn!(
-                    code = error.code(),
-                    "no upload could be claimed, trying again: {error}"
-                );
+                if self.metrics.db_error("claim_uploads") {
+                    tracing::warn!(
+                        code = error.code(),
+                        "no upload could be claimed, trying again: {error}"
+                    );
+                }
                 return 0;
             }
         };

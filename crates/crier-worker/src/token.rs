@@ -1,37 +1,52 @@
-//! A token that works: read, refreshed shortly before its end, by one process at a time.
+//! A token that works: read, and refreshed shortly before its end or once X refuses it.
 //!
-//! **Invariant:** a rotated token is used only after it is durable; only X's definite no ends a grant.
+//! **Invariant:** a token serves as long as X takes it: that it cannot be renewed now is no reason not to use it. What does
+//! not open stops its own account and no other.
 
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
+use chrono::{DateTime, TimeDelta, Utc};
 use crier_core::answer::CallFault;
-use crier_core::verdict::{Action, Step, judge};
-use crier_metrics::RefreshEnd;
-use crier_store::{Lease, OAuth2Tokens, OpenedTokens, Store, StoreError};
-use crier_x::{AppCredentials, Auth};
+use crier_store::{KeyError, OpenedTokens, StoreError, Why};
+use crier_x::Auth;
 use secrecy::ExposeSecret as _;
+use serde_json::json;
 
 use crate::Worker;
+use crate::attempt::plain_why;
+use crate::refresh::Gate;
 
-/// How long the right to refresh holds: longer than connecting, asking and saving (peers.md 2.8).
-const REFRESH_LEASE: Duration = Duration::from_mins(2);
-/// Longest wait between two tries to make rotated tokens durable.
-const SAVE_PAUSE: Duration = Duration::from_secs(2);
-/// Tries at that, over somewhat more than the lease: X has spent the old token, and nobody else can bring the new one.
-const SAVE_TRIES: usize = 75;
+/// The old token serves while it cannot be renewed if it lasts so long: the time of a call.
+const SERVES: TimeDelta = TimeDelta::seconds(30);
+/// How soon an account is tried again whose key this process lacks: another process may have it.
+const KEY_WAIT: TimeDelta = TimeDelta::seconds(15);
 
 /// Why there is no token.
 #[derive(Debug)]
-pub(crate) enum NoToken {
+pub enum NoToken {
     /// The account has no grant that can be used.
     Absent,
     /// Another process is refreshing it: come back shortly.
     Busy,
-    /// X, or the way to it, failed.
+    /// It was refreshed a moment ago, and may not be again before then.
+    TooSoon(DateTime<Utc>),
+    /// Not now; no attempt is to be counted for it.
+    Later(Box<TokenWait>),
+    /// X has said no: to the account, the app, or for a limit.
     Fault(CallFault),
     /// The database failed.
     Store(StoreError),
+}
+
+/// For how long there is no token, and why.
+#[derive(Debug)]
+pub struct TokenWait {
+    /// Until then; none if the account waits for a person and is stopped.
+    pub until: Option<DateTime<Utc>>,
+    /// What to tell.
+    pub why: Why,
+    /// What X, or the way to it, said just now.
+    pub fault: Option<CallFault>,
 }
 
 impl Worker {
@@ -50,115 +65,38 @@ impl Worker {
         let ends = tokens.access_expires_at - now;
         // Short-lived tokens are not rotated over and over: only in the last tenth of their life (peers.md 2.8).
         let life = tokens.access_expires_at - tokens.rotated_at;
-        let ahead = chrono::TimeDelta::from_std(self.options.refresh_ahead)
+        let ahead = TimeDelta::from_std(self.options.refresh_ahead)
             .unwrap_or_default()
             .min(life / 10);
-        if ends > ahead && spent != Some(tokens.version) {
+        let refused = spent == Some(tokens.version);
+        if ends > ahead && !refused {
             return Ok((bearer(&tokens), tokens.version));
         }
-        let lease = self
-            .store
-            .begin_refresh(self.id, account, REFRESH_LEASE)
-            .await
-            .map_err(NoToken::Store)?;
-        let Some(lease) = lease else {
-            self.metrics.token_refresh_ended(RefreshEnd::Busy);
-            // The old token serves while another process refreshes, as long as X takes it.
-            if ends > chrono::TimeDelta::seconds(30) && spent != Some(tokens.version) {
-                return Ok((bearer(&tokens), tokens.version));
-            }
-            return Err(NoToken::Busy);
-        };
-        // Under the lease, look again: the one who had it before may have rotated.
-        let fresh = match self.read_tokens(account).await {
-            Ok(fresh) => fresh,
-            Err(no_token) => {
-                self.give_back_refresh(&lease).await;
-                return Err(no_token);
-            }
-        };
-        if fresh.version != tokens.version {
-            self.give_back_refresh(&lease).await;
-            return Ok((bearer(&fresh), fresh.version));
+        // One refusal ends nothing: without a refresh token the access token is all there is.
+        if tokens.refresh_token.is_none() && ends > TimeDelta::zero() {
+            return Ok((bearer(&tokens), tokens.version));
         }
-        let Some(refresh_token) = fresh.refresh_token.clone() else {
-            self.give_back_refresh(&lease).await;
-            return Err(NoToken::Absent);
-        };
-        let app = AppCredentials {
-            client_id: fresh.client_id.clone(),
-            client_secret: fresh.client_secret.clone(),
-        };
-        match self.x.refresh(&app, &refresh_token).await {
-            Ok(reply) => {
-                let rotated = OAuth2Tokens {
-                    client_id: fresh.client_id,
-                    client_secret: fresh.client_secret,
-                    access_token: reply.value.access_token.clone(),
-                    refresh_token: Some(reply.value.refresh_token.unwrap_or(refresh_token)),
-                    expires_in_s: i64::try_from(reply.value.expires_in_s).unwrap_or(i64::MAX),
-                    scopes: Vec::new(),
-                };
-                if let Err(error) = keep_tokens(&self.store, &lease, fresh.version, &rotated).await
-                {
-                    self.metrics.token_refresh_ended(RefreshEnd::Error);
-                    // Another grant came meanwhile: its token is the next to try.
-                    return Err(if matches!(error, StoreError::LeaseLost { .. }) {
-                        NoToken::Busy
-                    } else {
-                        NoToken::Store(error)
-                    });
-                }
-                self.metrics.token_refresh_ended(RefreshEnd::Ok);
-                Ok((
-                    Auth::OAuth2 {
-                        access_token: reply.value.access_token,
-                    },
-                    fresh.version + 1,
-                ))
+        let gate = if refused { Gate::REFUSED } else { Gate::OLD };
+        match self.refresh(account, tokens.version, gate).await {
+            Ok(fresh) => Ok((bearer(&fresh), fresh.version)),
+            // It is as fresh as can be, whatever its end is said to be: X shall say whether it takes it.
+            Err(NoToken::TooSoon(_)) => Ok((bearer(&tokens), tokens.version)),
+            Err(NoToken::Busy) if ends > SERVES && !refused => {
+                Ok((bearer(&tokens), tokens.version))
             }
-            Err(fault) => {
-                let dead = judge(Step::Token, &fault).action == Action::PauseAccount;
-                let held = self.give_back_refresh(&lease).await;
-                // X's no is about the tokens that were sent: another grant, or whoever took the lease over, has others.
-                let now = self.read_tokens(account).await?;
-                if dead && (!held || now.version != fresh.version) {
-                    self.metrics.token_refresh_ended(RefreshEnd::Busy);
-                    return Err(NoToken::Busy);
-                }
-                self.metrics.token_refresh_ended(if dead {
-                    RefreshEnd::Dead
-                } else {
-                    RefreshEnd::Error
-                });
-                Err(NoToken::Fault(fault))
+            Err(NoToken::Later(wait)) if wait.until.is_some() && ends > SERVES && !refused => {
+                Ok((bearer(&tokens), tokens.version))
             }
-        }
-    }
-
-    /// Gives the right to refresh back; false if that was not to be done. It runs out by itself then.
-    async fn give_back_refresh(&self, lease: &Lease) -> bool {
-        match self.store.abandon_refresh(lease).await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!(
-                    account = lease.account,
-                    code = error.code(),
-                    "the right to refresh a token could not be given back: {error}"
-                );
-                !matches!(error, StoreError::LeaseLost { .. })
-            }
+            Err(no_token) => Err(no_token),
         }
     }
 
     /// The OAuth 1.0a tokens of an account.
     pub(crate) async fn signer(&self, account: i64) -> Result<(Auth, i64), NoToken> {
-        let opened = self
-            .store
-            .oauth1_tokens(account)
-            .await
-            .map_err(NoToken::Store)?
-            .ok_or(NoToken::Absent)?;
+        let opened = match self.store.oauth1_tokens(account).await {
+            Ok(opened) => opened.ok_or(NoToken::Absent)?,
+            Err(error) => return Err(self.unopened(account, error).await),
+        };
         let tokens = opened.tokens;
         let auth = Auth::OAuth1 {
             consumer_key: tokens.consumer_key.expose_secret().to_owned(),
@@ -169,57 +107,67 @@ impl Worker {
         Ok((auth, opened.version))
     }
 
-    async fn read_tokens(&self, account: i64) -> Result<OpenedTokens, NoToken> {
-        self.store
-            .tokens(account)
-            .await
-            .map_err(NoToken::Store)?
-            .ok_or(NoToken::Absent)
+    pub(crate) async fn read_tokens(&self, account: i64) -> Result<OpenedTokens, NoToken> {
+        match self.store.tokens(account).await {
+            Ok(tokens) => tokens.ok_or(NoToken::Absent),
+            Err(error) => Err(self.unopened(account, error).await),
+        }
     }
-}
 
-/// Makes rotated tokens durable, again and again while the lease lasts and a little longer: a restart of the database
-/// must not lose the only tokens that X takes.
-///
-/// # Errors
-/// [`StoreError::LeaseLost`] if another grant was brought meanwhile: it stays, and these tokens are dropped. Any other if
-/// the database did not come back in time.
-pub async fn keep_tokens(
-    store: &Store,
-    lease: &Lease,
-    spent: i64,
-    tokens: &OAuth2Tokens,
-) -> Result<(), StoreError> {
-    let kept = (|| store.finish_refresh(lease, spent, tokens))
-        .retry(
-            ExponentialBuilder::default()
-                .with_min_delay(Duration::from_millis(100))
-                .with_max_delay(SAVE_PAUSE)
-                .with_max_times(SAVE_TRIES),
-        )
-        .when(|error| matches!(error, StoreError::Database(_) | StoreError::Connect(_)))
-        .notify(|error, _| {
-            tracing::warn!(
-                account = lease.account,
-                code = error.code(),
-                "a refreshed token could not be kept, trying again: {error}"
-            );
-        })
-        .await;
-    if let Err(error) = &kept {
-        let lost = matches!(error, StoreError::LeaseLost { .. });
-        tracing::error!(
-            account = lease.account,
-            code = error.code(),
-            "a refreshed token was dropped, {}: {error}",
-            if lost {
-                "since other tokens were brought meanwhile"
-            } else {
-                "and X has spent the one before: the account has to log in again"
+    /// What does not open: a key that is missing here may be there elsewhere, and says nothing of the grant; what its own
+    /// key does not open is damaged for all, and the account waits for a person.
+    async fn unopened(&self, account: i64, error: StoreError) -> NoToken {
+        if !matches!(error, StoreError::Sealed { .. } | StoreError::NoKey) {
+            return NoToken::Store(error);
+        }
+        let damaged =
+            matches!(&error, StoreError::Sealed { error, .. } if *error == KeyError::Damaged);
+        let mut why = if damaged {
+            plain_why(
+                "credentials_damaged",
+                "the account's tokens do not open: they were cut, altered, or belong to something else",
+                "token",
+                "log in again: `crier auth login`; or put the row back as it was, and then `crier accounts resume`",
+            )
+        } else {
+            plain_why(
+                "key_missing",
+                "the account's tokens are sealed with a key that this process does not have",
+                "token",
+                "give every process that key, as `secrets.key` or among `secrets.other_keys`; `crier keys list` shows which is where",
+            )
+        };
+        why.error["detail"] = json!(error.to_string());
+        let until = if damaged {
+            match self.pause_account(account, &why.error).await {
+                Ok(()) => None,
+                Err(error) => return NoToken::Store(error),
             }
-        );
+        } else {
+            tracing::warn!(account, code = why.code, "an account waits: {error}");
+            match self.store.now().await {
+                Ok(now) => Some(now + KEY_WAIT),
+                Err(error) => return NoToken::Store(error),
+            }
+        };
+        NoToken::Later(Box::new(TokenWait {
+            until,
+            why,
+            fault: None,
+        }))
     }
-    kept
+
+    /// How long a caller waits that has no use for the words.
+    pub(crate) async fn token_wait(
+        &self,
+        wait: &TokenWait,
+    ) -> Result<Option<Duration>, StoreError> {
+        let Some(until) = wait.until else {
+            return Ok(None);
+        };
+        let now = self.store.now().await?;
+        Ok(Some((until - now).to_std().unwrap_or_default()))
+    }
 }
 
 /// Whether a refusal of it may be mended by a refresh: OAuth 1.0a has nothing to refresh, and the same tokens would only be

@@ -201,7 +201,8 @@ impl Worker {
                 STEP,
                 "log in again: `crier auth login` or `crier auth import`",
             ),
-            NoToken::Busy => plain_why(
+            NoToken::Later(wait) => told(wait.why),
+            NoToken::Busy | NoToken::TooSoon(_) => plain_why(
                 "token_busy",
                 "another process is refreshing the token",
                 STEP,

@@ -3,18 +3,22 @@
 //! **Invariant:** one call is at most one request on the wire: no retry, no redirect, no sleep; and an answer takes at
 //! most [`MAX_ANSWER_BYTES`] of memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
 use crier_core::answer::{CallFault, Endpoint};
+use crier_core::failpoint::{self, Deed};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Client, Method, Response, redirect, retry};
 use serde_json::Value;
 use url::Url;
 
 use crate::auth::{Bearer, Chance, SystemChance};
+use crate::clock::{Corrected, XClock, out_of_bounds};
 use crate::config::{ConfigError, XConfig};
+use crate::departure::Departure;
 use crate::reply::Received;
 use crate::{faults, headers};
 
@@ -27,6 +31,7 @@ pub struct XClient {
     http: Client,
     config: Arc<XConfig>,
     chance: Arc<dyn Chance>,
+    clock: XClock,
 }
 
 /// The parts of one request.
@@ -68,7 +73,8 @@ impl XClient {
             .retry(retry::never())
             .referer(false)
             .no_proxy()
-            .connect_timeout(config.connect_timeout)
+            .connect_timeout(config.connect_within())
+            .tcp_user_timeout(config.delivered_within())
             .pool_idle_timeout(Duration::from_mins(1))
             .tcp_nodelay(true)
             .build()
@@ -79,6 +85,7 @@ impl XClient {
             http,
             config: Arc::new(config),
             chance: Arc::new(SystemChance),
+            clock: XClock::default(),
         })
     }
 
@@ -88,6 +95,17 @@ impl XClient {
         self
     }
 
+    /// A better witness of the time than this machine's clock, until X's own answers say what it is: signatures of
+    /// OAuth 1.0a state it.
+    pub fn told_the_time(&self, now: DateTime<Utc>) {
+        self.clock.told(now);
+    }
+
+    /// X's time, as its last answer stated it.
+    pub fn now_there(&self) -> Option<DateTime<Utc>> {
+        self.clock.now()
+    }
+
     /// The configuration it was made of.
     pub fn config(&self) -> &XConfig {
         &self.config
@@ -95,6 +113,15 @@ impl XClient {
 
     /// Sends one request and reads its answer.
     pub(crate) async fn call(&self, call: Call<'_>) -> Result<Received, CallFault> {
+        self.call_until(call, None).await
+    }
+
+    /// The same, if it can leave in time.
+    pub(crate) async fn call_until(
+        &self,
+        call: Call<'_>,
+        departure: Option<&Departure>,
+    ) -> Result<Received, CallFault> {
         let Call {
             endpoint,
             path,
@@ -114,8 +141,13 @@ impl XClient {
             Payload::Form(form) => form.as_slice(),
             Payload::None | Payload::Json(_) | Payload::Multipart(_) => &[],
         };
+        let chance = Corrected {
+            chance: self.chance.as_ref(),
+            clock: &self.clock,
+            signed_s: Mutex::default(),
+        };
         let header = bearer
-            .header(method, &url, form, self.chance.as_ref())
+            .header(method, &url, form, &chance)
             .map_err(|why| faults::not_sent(endpoint, why))?;
         let method =
             Method::from_bytes(method.as_bytes()).expect("a label begins with an HTTP method");
@@ -135,11 +167,28 @@ impl XClient {
             Payload::Form(form) => request.form(&form),
             Payload::Multipart(form) => request.multipart(form),
         };
-        let response = request
-            .send()
-            .await
+        let mut request = request
+            .build()
             .map_err(|error| faults::from_transport(endpoint, error))?;
-        self.receive(endpoint, response, secrets).await
+        if let Some(departure) = departure
+            && let Some(body) = request.body_mut().take()
+        {
+            *request.body_mut() = Some(departure.guard(endpoint, body));
+        }
+        failpoint::before(Deed::Call, endpoint.label());
+        let answer = match self.http.execute(request).await {
+            Ok(response) => {
+                self.receive(endpoint, response, secrets, chance.signed_s())
+                    .await
+            }
+            Err(_) if departure.is_some_and(Departure::is_missed) => Err(faults::not_sent(
+                endpoint,
+                "it was held back, since it is too late for it to leave",
+            )),
+            Err(error) => Err(faults::from_transport(endpoint, error)),
+        };
+        failpoint::after(Deed::Call, endpoint.label());
+        answer
     }
 
     async fn receive(
@@ -147,6 +196,7 @@ impl XClient {
         endpoint: Endpoint,
         mut response: Response,
         secrets: Vec<String>,
+        signed_s: Option<i64>,
     ) -> Result<Received, CallFault> {
         let status = response.status();
         tracing::debug!(
@@ -155,17 +205,29 @@ impl XClient {
             "X answered"
         );
         let head = response.headers().clone();
+        let date = headers::server_date(&head);
+        if let Some(date) = date {
+            self.clock.told(date);
+        }
         let (body, overlong) = read_capped(&mut response)
             .await
             .map_err(|error| faults::cut_off(endpoint, status, error))?;
         if !status.is_success() {
-            return Err(faults::refused(status, &head, &body, &secrets));
+            let mut fault = faults::refused(status, &head, &body, &secrets);
+            if let (CallFault::Refused(answer), Some(signed_s), Some(date)) =
+                (&mut fault, signed_s, date)
+                && answer.status == 401
+                && let Some(words) = out_of_bounds(signed_s, date)
+            {
+                answer.detail = format!("{words}; X says: {}", answer.detail);
+            }
+            return Err(fault);
         }
         Ok(Received {
             endpoint,
             status: status.as_u16(),
             windows: headers::windows(&head),
-            server_date: headers::server_date(&head),
+            server_date: date,
             body,
             overlong,
             secrets,

@@ -55,6 +55,18 @@ impl XConfig {
         }
     }
 
+    /// Longest time for a connection; a part of the time for the call, whatever is configured.
+    pub fn connect_within(&self) -> Duration {
+        self.connect_timeout.min(self.timeout / 2)
+    }
+
+    /// What was written to a connection has arrived after this time, or never will: the system gives the connection up
+    /// (`TCP_USER_TIMEOUT`), so that no cut network delivers a call minutes after it left. With the time to connect it
+    /// is the time for a call.
+    pub fn delivered_within(&self) -> Duration {
+        self.timeout.saturating_sub(self.connect_within())
+    }
+
     /// Whether both bases are plain HTTP, to this machine.
     pub(crate) fn is_plain(&self) -> bool {
         self.api_base.scheme() == "http" && self.token_base.scheme() == "http"

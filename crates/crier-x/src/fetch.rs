@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crier_core::failpoint::{self, Deed};
 use crier_core::fault::Fault;
 use crier_core::media::{MediaCategory, UrlRules, shown, sniff};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -22,6 +23,8 @@ use crate::faults::describe;
 
 /// Redirects that are followed.
 const MOST_REDIRECTS: usize = 3;
+/// What a fetch is called as a point at which a process may die.
+const FETCH: &str = "GET media";
 /// So many bytes tell what a file is.
 const HEAD_BYTES: usize = 4096;
 
@@ -116,13 +119,16 @@ impl Fetcher {
             let (response, url) = self.open(&url).await?;
             self.receive(response, &url, category, into).await
         };
-        match tokio::time::timeout(self.options.timeout, whole).await {
+        failpoint::before(Deed::Call, FETCH);
+        let fetched = match tokio::time::timeout(self.options.timeout, whole).await {
             Ok(done) => done,
             Err(_) => Err(unreachable(
                 &url,
                 &format!("took longer than {} s", self.options.timeout.as_secs()),
             )),
-        }
+        };
+        failpoint::after(Deed::Call, FETCH);
+        fetched
     }
 
     /// The answer at the end of all redirects, and where it came from.
@@ -160,7 +166,23 @@ impl Fetcher {
         .passing())
     }
 
+    /// Which addresses it may ask.
+    pub(crate) const fn rules(&self) -> &UrlRules {
+        &self.options.rules
+    }
+
     async fn ask(&self, url: &Url) -> Result<Response, Fault> {
+        let client = self.client(url).await?;
+        client
+            .get(url.clone())
+            .header(ACCEPT_ENCODING, "identity")
+            .send()
+            .await
+            .map_err(|error| unreachable(url, &describe(error)))
+    }
+
+    /// What asks this one host, at addresses that were checked, and follows no redirect.
+    pub(crate) async fn client(&self, url: &Url) -> Result<Client, Fault> {
         let addresses = self.resolve(url).await?;
         // An error only says that a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -168,7 +190,7 @@ impl Fetcher {
         if url.scheme() == "http" {
             builder = builder.tls_certs_only([]);
         }
-        let client = builder
+        builder
             .dns_resolver(Arc::new(Checked(addresses)))
             .user_agent(&self.options.user_agent)
             .redirect(redirect::Policy::none())
@@ -179,12 +201,6 @@ impl Fetcher {
             .read_timeout(self.options.stall)
             .pool_max_idle_per_host(0)
             .build()
-            .map_err(|error| unreachable(url, &describe(error)))?;
-        client
-            .get(url.clone())
-            .header(ACCEPT_ENCODING, "identity")
-            .send()
-            .await
             .map_err(|error| unreachable(url, &describe(error)))
     }
 

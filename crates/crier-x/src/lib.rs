@@ -14,12 +14,15 @@
 
 mod auth;
 mod client;
+mod clock;
 mod config;
 mod consent;
+mod departure;
 mod faults;
 mod fetch;
 mod handshake;
 mod headers;
+mod hook;
 mod media;
 mod oauth1;
 mod posts;
@@ -32,8 +35,10 @@ pub use auth::{AppCredentials, Auth, Chance, ConsumerCredentials, SystemChance};
 pub use client::XClient;
 pub use config::{ConfigError, MediaEncoding, XConfig};
 pub use consent::{ConsentRequest, Pkce};
+pub use departure::Departure;
 pub use fetch::{FetchOptions, Fetched, Fetcher};
 pub use handshake::{OUT_OF_BAND, RequestToken, UserTokens};
+pub use hook::{Hook, HookClient, SECRET_PREFIX};
 pub use media::{
     MediaState, NewMedia, NewSubtitles, Processing, ProcessingError, ProcessingState,
     UploadSession, WholeMedia,

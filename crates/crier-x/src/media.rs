@@ -18,6 +18,9 @@ use crate::faults;
 use crate::posts::check_id;
 use crate::reply::{Received, Reply, count, data, id, text};
 
+/// Nothing is kept longer.
+const MOST_LIFE_S: u64 = 366 * 86_400;
+
 /// A file that is about to be uploaded, in X's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMedia {
@@ -179,7 +182,7 @@ impl XClient {
                 let data = data(value);
                 Some(UploadSession {
                     id: id(data)?,
-                    expires_after_s: count(data, "expires_after_secs"),
+                    expires_after_s: life_s(data),
                 })
             })
     }
@@ -321,11 +324,16 @@ fn part(endpoint: Endpoint, name: &'static str, bytes: Bytes) -> Result<Part, Ca
         .map_err(|error| faults::from_transport(endpoint, error))
 }
 
+/// For how long X keeps it; no longer than a calendar holds.
+fn life_s(data: &Value) -> Option<u64> {
+    count(data, "expires_after_secs").map(|life| life.min(MOST_LIFE_S))
+}
+
 fn media_state(value: &Value) -> Option<MediaState> {
     let data = data(value);
     Some(MediaState {
         id: id(data)?,
-        expires_after_s: count(data, "expires_after_secs"),
+        expires_after_s: life_s(data),
         processing: data
             .get("processing_info")
             .filter(|info| info.is_object())

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::auth::{Auth, Bearer};
 use crate::client::{Call, Payload, XClient};
+use crate::departure::Departure;
 use crate::faults;
 use crate::reply::{Reply, count, data, id, is_id, text};
 
@@ -74,11 +75,17 @@ impl XClient {
             })
     }
 
-    /// Creates a post. The one call that must not be repeated blindly: X knows no idempotency key.
+    /// Creates a post, if the call can leave in time. The one call that must not be repeated blindly: X knows no
+    /// idempotency key.
     ///
     /// # Errors
     /// `NoAnswer`, and `Refused` with a status from 500, leave open whether the post exists.
-    pub async fn create_post(&self, auth: &Auth, post: &Value) -> Result<Reply<PostId>, CallFault> {
+    pub async fn create_post(
+        &self,
+        auth: &Auth,
+        post: &Value,
+        departure: &Departure,
+    ) -> Result<Reply<PostId>, CallFault> {
         let call = Call {
             endpoint: Endpoint::CreatePost,
             path: &["2", "tweets"],
@@ -87,7 +94,7 @@ impl XClient {
             payload: Payload::Json(post.clone()),
             body_secrets: Vec::new(),
         };
-        self.call(call)
+        self.call_until(call, Some(departure))
             .await?
             .read("`data.id`", |value| id(value.get("data")?).map(PostId))
     }

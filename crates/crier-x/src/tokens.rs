@@ -13,6 +13,8 @@ use crate::reply::{Reply, count, text};
 
 /// Life of an access token where the answer does not say, in seconds (X's page "OAuth 2.0 authorization code flow").
 const DOCUMENTED_LIFE_S: u64 = 7200;
+/// No token lives longer: a life that no calendar holds must not keep a rotated token from being written down.
+const MOST_LIFE_S: u64 = 366 * 86_400;
 
 /// What the token endpoint hands out.
 #[derive(Debug, Clone)]
@@ -126,7 +128,8 @@ fn tokens(value: &Value) -> Option<Tokens> {
     Some(Tokens {
         access_token: text(value, "access_token")?.into(),
         refresh_token: text(value, "refresh_token").map(Into::into),
-        expires_in_s: count(value, "expires_in").unwrap_or(DOCUMENTED_LIFE_S),
+        expires_in_s: count(value, "expires_in")
+            .map_or(DOCUMENTED_LIFE_S, |life| life.min(MOST_LIFE_S)),
         scope: text(value, "scope").unwrap_or_default(),
     })
 }

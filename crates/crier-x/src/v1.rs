@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::auth::{Auth, Bearer};
 use crate::client::{Call, Payload, XClient};
+use crate::departure::Departure;
 use crate::faults;
 use crate::posts::PostId;
 use crate::reply::{Reply, count, id, is_id, text};
@@ -49,6 +50,7 @@ impl XClient {
         auth: &Auth,
         parameters: &[(&'static str, String)],
         media: Vec<V1Media>,
+        departure: &Departure,
     ) -> Result<Reply<PostId>, CallFault> {
         let endpoint = Endpoint::UpdateWithMedia;
         let mut form = Form::new();
@@ -70,7 +72,8 @@ impl XClient {
             payload: Payload::Multipart(form),
             body_secrets: Vec::new(),
         };
-        self.call(call).await?.read("`id_str`", |value| {
+        let answer = self.call_until(call, Some(departure)).await?;
+        answer.read("`id_str`", |value| {
             // A number of 64 bits loses digits in many parsers, hence the text beside it.
             text(value, "id_str")
                 .filter(|id| is_id(id))

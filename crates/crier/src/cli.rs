@@ -7,7 +7,10 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{accounts, auth, config, demo, doctor, jobs, migrate, post, run, sim};
+use crate::commands::{
+    accounts, auth, config, demo, docs, doctor, health, jobs, keys, migrate, post, run, sim,
+    webhooks,
+};
 
 const AFTER: &str = "\
 Exit codes: 0 done, 1 your input or a refusal, 2 the command line, 3 unexpected.
@@ -50,6 +53,8 @@ pub(crate) enum Command {
     Migrate(migrate::Options),
     /// Look whether everything is as it must be.
     Doctor(doctor::Options),
+    /// Ask the process on this machine whether it is ready.
+    Health(health::Options),
     /// Schedule one post.
     Post(post::Options),
     /// Jobs, without SQL.
@@ -61,17 +66,29 @@ pub(crate) enum Command {
     /// Grants of accounts.
     #[command(subcommand)]
     Auth(auth::Auth),
+    /// Keys that seal tokens.
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Whom to tell what became of jobs.
+    #[command(subcommand)]
+    Webhooks(webhooks::Webhooks),
     /// The configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
     /// A simulator of X on a port, for trials.
     Sim(sim::Options),
+    /// Pages about crier, made from it.
+    #[command(subcommand, hide = true)]
+    Docs(docs::Docs),
 }
 
 impl Command {
     /// Whether it can do its work only with a configuration that is right.
     pub(crate) fn needs_config(&self) -> bool {
-        !matches!(self, Self::Config(config::ConfigCommand::Schema(_)))
+        !matches!(
+            self,
+            Self::Config(config::ConfigCommand::Schema(_)) | Self::Docs(_)
+        )
     }
 }
 

@@ -6,14 +6,18 @@ pub(crate) mod accounts;
 pub(crate) mod auth;
 pub(crate) mod config;
 pub(crate) mod demo;
+pub(crate) mod docs;
 pub(crate) mod doctor;
+pub(crate) mod health;
 pub(crate) mod jobs;
+pub(crate) mod keys;
 pub(crate) mod migrate;
 pub(crate) mod post;
 pub(crate) mod run;
 pub(crate) mod sim;
 mod standing;
 mod watch;
+pub(crate) mod webhooks;
 
 use crate::cli::Command;
 use crate::config::Config;
@@ -38,10 +42,14 @@ pub(crate) async fn run(command: Command, context: Context) -> anyhow::Result<()
         Command::Exporter => run::roles(context, run::Roles::NONE).await,
         Command::Migrate(options) => options.run(context).await,
         Command::Doctor(options) => options.run(context).await,
+        Command::Health(options) => options.run(context).await,
+        Command::Docs(pages) => pages.run(&context),
         Command::Post(options) => options.run(context).await,
         Command::Jobs(command) => command.run(context).await,
         Command::Accounts(command) => command.run(context).await,
         Command::Auth(command) => command.run(context).await,
+        Command::Keys(command) => command.run(context).await,
+        Command::Webhooks(command) => command.run(context).await,
         Command::Config(command) => command.run(&context),
         Command::Sim(options) => options.run(context).await,
     }

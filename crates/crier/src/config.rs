@@ -1,13 +1,16 @@
 //! Configuration: a YAML file, then the environment.
 //!
 //! **Invariant:** unknown keys are errors, in the file and under `CRIER__`; a secret is a value or a file, not both, and
-//! never printed. Nothing else reads the environment.
+//! never printed; whatever a file is, little of it is read. Nothing else reads the environment.
 
 mod check;
+mod prices;
 mod sections;
+mod webhooks;
 mod words;
 
 use std::ffi::OsString;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -18,6 +21,11 @@ pub(crate) use sections::{App, Config};
 pub(crate) use words::{example, markdown, schema};
 
 use crate::exit::{Refusal, Refuse};
+
+/// Most bytes of a configuration file; ours has some thousands.
+const MOST_CONFIG: u64 = 1024 * 1024;
+/// Most bytes of a file with a secret.
+const MOST_SECRET: u64 = 16 * 1024;
 
 /// What the environment says beside settings.
 #[derive(Debug, Clone, Default)]
@@ -30,17 +38,35 @@ pub(crate) struct Environment {
     pub(crate) path: OsString,
     /// `DISPLAY` or `WAYLAND_DISPLAY` is set: a browser has somewhere to open.
     pub(crate) display: bool,
+    /// `CRIER_FAILPOINT`: where a test has this process die.
+    #[cfg(debug_assertions)]
+    pub(crate) failpoint: Option<String>,
+    /// `CRIER_FAILPOINT_LOG`: the file that gets each point reached.
+    #[cfg(debug_assertions)]
+    pub(crate) failpoint_log: Option<String>,
 }
 
 /// Reads the file, if one is given, and the environment over it.
 pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Config> {
-    // What is no text names no setting of ours.
-    let variables: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let mut variables: Vec<(String, String)> = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        // What is no text names no setting of ours.
+        let Ok(name) = name.into_string() else {
+            continue;
+        };
+        match value.into_string() {
+            Ok(value) => variables.push((name, value)),
+            Err(_) if name.starts_with("CRIER__") || name == "DATABASE_URL" => {
+                return Refusal::new(format!("the variable `{name}` is not text in UTF-8"))
+                    .hint("set it anew, or unset it")
+                    .fail();
+            }
+            Err(_) => {}
+        }
+    }
     let mut config = match file {
         Some(path) => {
-            let text = std::fs::read_to_string(path).refused(format!(
+            let text = little(path, MOST_CONFIG).refused(format!(
                 "cannot read the configuration `{}`",
                 path.display()
             ))?;
@@ -59,6 +85,10 @@ pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Config> {
         display: ["DISPLAY", "WAYLAND_DISPLAY"]
             .iter()
             .any(|name| named(&variables, name).is_some()),
+        #[cfg(debug_assertions)]
+        failpoint: named(&variables, "CRIER_FAILPOINT").map(str::to_owned),
+        #[cfg(debug_assertions)]
+        failpoint_log: named(&variables, "CRIER_FAILPOINT_LOG").map(str::to_owned),
     };
     Ok(config)
 }
@@ -83,11 +113,12 @@ fn read(text: &str, variables: &[(String, String)]) -> anyhow::Result<Config> {
             return Refusal::new("it must be a mapping of sections such as `database:`").fail();
         }
     };
+    let schema = schema();
+    keep_quiet(&tree, &schema)?;
     if !tree.is_empty() {
         // By itself first: only so are line and column those of the file.
         serde_yaml::from_str::<Config>(text).refused("a setting of the file is wrong")?;
     }
-    let schema = schema();
     for (section, key, value) in settings(variables)? {
         let variable = format!("CRIER__{}__{}", section.to_uppercase(), key.to_uppercase());
         // Numbers and booleans are read as YAML reads them; what must be text stays text.
@@ -102,6 +133,50 @@ fn read(text: &str, variables: &[(String, String)]) -> anyhow::Result<Config> {
     let config = parse(&tree)?;
     config.check()?;
     Ok(config)
+}
+
+/// Settings that are secrets.
+const SECRETS: [(&str, &str); 4] = [
+    ("database", "url"),
+    ("app", "client_secret"),
+    ("app", "consumer_secret"),
+    ("secrets", "key"),
+];
+
+/// Refuses what would be repeated, word for word, by the complaint that it is of the wrong kind, and may be a secret.
+fn keep_quiet(tree: &Mapping, schema: &serde_json::Value) -> anyhow::Result<()> {
+    for (section, settings) in tree {
+        let section = section.as_str().unwrap_or_default();
+        // The complaint of an unknown name repeats only that.
+        if schema["properties"].get(section).is_none() {
+            continue;
+        }
+        match settings {
+            Value::Null => {}
+            Value::Mapping(settings) => {
+                for (_, key) in SECRETS.iter().filter(|(known, _)| *known == section) {
+                    if !matches!(
+                        settings.get(*key),
+                        None | Some(Value::Null | Value::String(_))
+                    ) {
+                        return Refusal::new(format!("`{section}.{key}` must be text"))
+                            .hint("write it in quotes")
+                            .fail();
+                    }
+                }
+            }
+            Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Sequence(_)
+            | Value::Tagged(_) => {
+                return Refusal::new(format!("the section `{section}` must hold settings"))
+                    .hint("a setting is a line below its section, indented, such as `worker:` and then `  concurrency: 8`")
+                    .fail();
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Through text once more: only so does an error name the key it is about.
@@ -156,12 +231,29 @@ pub(crate) fn secret(
             .fail(),
         (Some(value), None) => Ok(Some(value.clone())),
         (None, Some(path)) => {
-            let text = std::fs::read_to_string(path)
+            let text = little(path, MOST_SECRET)
                 .refused(format!("cannot read `{name}_file` at `{}`", path.display()))?;
+            if text.trim().is_empty() {
+                return Refusal::new(format!("`{name}_file` at `{}` is empty", path.display()))
+                    .hint("write the secret into the file, or leave the setting out")
+                    .fail();
+            }
             Ok(Some(text.trim().to_owned().into()))
         }
         (None, None) => Ok(None),
     }
+}
+
+/// The text of a file, whatever it is: a device, or one without an end, must not fill the memory.
+fn little(path: &Path, most: u64) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    let wrong = |why: String| std::io::Error::new(std::io::ErrorKind::InvalidData, why);
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > most {
+        return Err(wrong(format!("it has more than {most} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| wrong("it is not text in UTF-8".to_owned()))
 }
 
 #[cfg(test)]

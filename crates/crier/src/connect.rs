@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use crier_metrics::Metrics;
-use crier_store::{SchemaState, SealKey, Store, StoreOptions};
-use crier_worker::{V1Cache, Worker};
+use crier_store::{SchemaState, SealKey, Store, StoreOptions, Way};
+use crier_worker::{Quit, Rescue, V1Cache, Worker};
 use crier_x::XClient;
+use secrecy::ExposeSecret as _;
 
 use crate::config::{Config, secret};
 use crate::exit::{Refusal, Refuse};
@@ -31,7 +32,39 @@ pub(crate) async fn store(config: &Config) -> anyhow::Result<Store> {
         acquire_timeout: Duration::from_secs(config.database.acquire_timeout_s),
         application_name: "crier".into(),
     };
-    Ok(Store::connect(&options, key(config)?).await?)
+    let (key, others) = (key(config)?, other_keys(config)?);
+    let way = Way {
+        pooler: config.database.pooler.store(),
+        direct_url: secret(
+            "database.direct_url",
+            config.database.direct_url.as_ref(),
+            config.database.direct_url_file.as_deref(),
+        )?,
+    };
+    let store = Store::connect_by(&options, &way, key).await?;
+    Ok(store.with_other_keys(others))
+}
+
+/// The keys that open and do not seal.
+pub(crate) fn other_keys(config: &Config) -> anyhow::Result<Vec<SealKey>> {
+    let text = secret(
+        "secrets.other_keys",
+        config.secrets.other_keys.as_ref(),
+        config.secrets.other_keys_file.as_deref(),
+    )?;
+    let Some(text) = text else {
+        return Ok(Vec::new());
+    };
+    if key(config)?.is_none() {
+        return Refusal::new("`secrets.other_keys` are set, and no `secrets.key`")
+            .hint("the key that seals is `secrets.key`; the others open what was sealed with them")
+            .fail();
+    }
+    text.expose_secret()
+        .split_whitespace()
+        .map(|key| SealKey::from_base64(&key.to_owned().into()))
+        .collect::<Result<_, _>>()
+        .refused("`secrets.other_keys` cannot be used: one key a line")
 }
 
 /// The key that seals tokens, if one is configured.
@@ -73,9 +106,11 @@ pub(crate) fn worker(config: &Config, store: &Store) -> anyhow::Result<Worker> {
         id: uuid::Uuid::new_v4(),
         options: config
             .worker
-            .options(&config.media, &config.x, &config.prices),
+            .options(&config.media, &config.x, &config.prices, &config.webhooks),
         chance: rand::random::<f64>,
         v1: V1Cache::default(),
+        quit: Quit::default(),
+        rescue: Rescue::new(config.secrets.rescue_dir()),
     })
 }
 

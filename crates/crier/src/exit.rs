@@ -5,7 +5,8 @@
 
 use std::process::ExitCode;
 
-use crier_store::StoreError;
+use crier_metrics::{redact, still};
+use crier_store::{KeyError, StoreError};
 
 /// The user's input, or a refusal: something a person can mend.
 const REFUSED: u8 = 1;
@@ -137,21 +138,32 @@ fn judge_store(error: &StoreError, verdict: &mut Verdict) {
             hint("set DATABASE_URL, such as postgres://crier:password@127.0.0.1:5432/crier");
         }
         StoreError::Connect(_) => {
-            hint(
+            hint(error.advice().unwrap_or(
                 "is the server running, and are host, port, user, password and database of DATABASE_URL right?",
-            );
+            ));
         }
         StoreError::NoKey => {
             verdict.code = REFUSED;
             hint(
-                "`openssl rand -base64 32` makes a key; keep it, since tokens sealed with it open with no other",
+                "`crier keys new` makes a key; keep it, since tokens sealed with it open with no other",
             );
         }
         StoreError::Key(_) => {
             verdict.code = REFUSED;
             hint(
-                "give CRIER__SECRETS__KEY the key that sealed the tokens, or import the accounts again",
+                "`crier keys new` makes one; keep it, since tokens sealed with it open with no other",
             );
+        }
+        StoreError::Sealed { error, .. } => {
+            verdict.code = REFUSED;
+            hint(match error {
+                KeyError::OtherKey { .. } => {
+                    "give that key as `secrets.key`, or among `secrets.other_keys`; or log in again: `crier auth login`"
+                }
+                KeyError::Damaged | KeyError::Form => {
+                    "it was altered, or belongs to something else: put the row back, or log in again: `crier auth login`"
+                }
+            });
         }
         StoreError::Database(_) => {
             if let Some((_, Some(words))) = error.database_words() {
@@ -174,7 +186,11 @@ fn judge_store(error: &StoreError, verdict: &mut Verdict) {
                 state if state.starts_with("22") || state.starts_with("23") => {
                     verdict.code = REFUSED;
                 }
-                _ => {}
+                _ => {
+                    if let Some(advice) = error.advice() {
+                        hint(advice);
+                    }
+                }
             }
         }
         StoreError::Refused(_) => verdict.code = REFUSED,
@@ -193,8 +209,7 @@ fn judge_store(error: &StoreError, verdict: &mut Verdict) {
 /// What went wrong and what to do about it, each in one text.
 pub(crate) fn told(error: &anyhow::Error) -> (String, String) {
     let verdict = judge(error);
-    let text =
-        |lines: &[String], between: &str| crier_metrics::redact(&lines.join(between)).into_owned();
+    let text = |lines: &[String], between: &str| redact(&lines.join(between)).into_owned();
     (text(&verdict.causes, ": "), text(&verdict.hints, "; "))
 }
 
@@ -207,10 +222,10 @@ pub(crate) fn complain(error: &anyhow::Error) -> ExitCode {
     let verdict = judge(error);
     for (index, cause) in verdict.causes.iter().enumerate() {
         let label = if index == 0 { "error" } else { "  caused by" };
-        eprintln!("{label}: {}", crier_metrics::redact(cause));
+        eprintln!("{label}: {}", redact(&still(cause)));
     }
     for hint in &verdict.hints {
-        eprintln!("hint: {}", crier_metrics::redact(hint));
+        eprintln!("hint: {}", redact(&still(hint)));
     }
     ExitCode::from(verdict.code)
 }

@@ -8,8 +8,8 @@ use crier_core::answer::Endpoint;
 use crier_core::limit::{LimitClass, WindowLength};
 use crier_core::price::Priced;
 use crier_metrics::{
-    AccountStatus, AppStatus, BoxFuture, Counts, Gather, JobEnd, Label, LeasePhase, LimitReading,
-    Metrics, Missing, OpenState, Reading, Ready, SourceError,
+    AccountStatus, AppStatus, BoxFuture, Counts, Folder, Gather, HotTable, JobEnd, Label,
+    LeasePhase, LimitReading, Metrics, Missing, OpenState, Reading, Ready, SourceError,
 };
 use crier_store::{Readings, SchemaState, Store, WindowReading};
 
@@ -19,8 +19,10 @@ use crate::host;
 pub(crate) struct Database {
     /// Where to ask.
     pub(crate) store: Store,
-    /// For what is known here alone: the pool, the clocks.
+    /// For what is known here alone: the pool, the clocks, the disks.
     pub(crate) metrics: Metrics,
+    /// Folders that need room.
+    pub(crate) folders: Vec<(Folder, std::path::PathBuf)>,
 }
 
 impl Gather for Database {
@@ -33,6 +35,11 @@ impl Gather for Database {
             let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
             let (used, idle) = self.store.pool_use();
             self.metrics.db_pool(count(idle), count(used));
+            for (folder, path) in &self.folders {
+                if let Some(free) = host::free_bytes(path) {
+                    self.metrics.disk_free(*folder, free);
+                }
+            }
             Ok(reading(&readings))
         })
     }
@@ -48,7 +55,24 @@ impl Ready for Database {
                 }]
             };
             match self.store.schema_state().await {
-                Ok(SchemaState::Current | SchemaState::Newer { .. }) => Vec::new(),
+                Ok(SchemaState::Current | SchemaState::Newer { .. }) => {
+                    match self.store.takes_writes().await {
+                        Ok(true) if self.metrics.db_fails("claim") => missing(
+                            "database",
+                            "jobs cannot be claimed: the log says why, and `crier doctor` perhaps more".to_owned(),
+                        ),
+                        Ok(true) if self.metrics.db_fails("lead") => missing(
+                            "database",
+                            "the scheduler cannot write: the log says why, and `crier doctor` perhaps more".to_owned(),
+                        ),
+                        Ok(true) => Vec::new(),
+                        Ok(false) => missing(
+                            "database",
+                            "it takes no writes: it is a standby, or default_transaction_read_only is on; nothing is published until it does".to_owned(),
+                        ),
+                        Err(error) => missing("database", error.to_string()),
+                    }
+                }
                 Ok(SchemaState::Older { database, program }) => missing(
                     "schema",
                     format!(
@@ -105,6 +129,14 @@ fn reading(from: &Readings) -> Reading {
             })
             .collect(),
         signals_backlog: natural(from.signals),
+        db_dead_rows: from
+            .dead_rows
+            .iter()
+            .filter_map(|(table, count)| Some((HotTable::parse(table)?, natural(*count))))
+            .collect(),
+        webhooks_waiting: natural(from.webhooks_waiting),
+        webhooks_dead: natural(from.webhooks_dead),
+        db_oldest_transaction: seconds(from.oldest_transaction_s),
         token_expiry_seconds: from.token_expiry_s,
         limits: from.windows.iter().filter_map(limit).collect(),
     }

@@ -4,6 +4,15 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+/// Clocks that are further apart than this, in seconds, are told of.
+pub(crate) const MOST_SKEW_S: f64 = 2.0;
+
+/// How this machine's clock stands to the database's, which is ahead by so many seconds.
+pub(crate) fn apart(skew_s: f64) -> String {
+    let side = if skew_s > 0.0 { "behind" } else { "ahead of" };
+    format!("{} {side}", crate::screen::span(skew_s.abs()))
+}
+
 /// The host's time.
 #[expect(
     clippy::disallowed_methods,
@@ -30,4 +39,10 @@ pub(crate) fn name() -> String {
         .map(|name| name.trim().to_owned())
         .find(|name| !name.is_empty())
         .unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// Room in a folder that an ordinary user may fill, in bytes; nothing if the folder cannot be asked.
+pub(crate) fn free_bytes(folder: &std::path::Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(folder).ok()?;
+    found.f_bavail.checked_mul(found.f_frsize)
 }

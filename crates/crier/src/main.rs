@@ -10,6 +10,8 @@ mod connect;
 mod demo;
 mod embedded;
 mod exit;
+#[cfg(debug_assertions)]
+mod failpoint;
 mod gather;
 mod host;
 mod http;
@@ -18,6 +20,7 @@ mod lint;
 mod probe;
 mod processes;
 mod screen;
+mod supervisor;
 
 use std::process::ExitCode;
 
@@ -50,9 +53,17 @@ fn run(cli: cli::Cli) -> anyhow::Result<()> {
         ansi,
     })
     .refused("`log.filter` cannot be used")?;
+    #[cfg(debug_assertions)]
+    failpoint::arm(
+        config.environment.failpoint.as_deref(),
+        config.environment.failpoint_log.as_deref(),
+    )?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let screen = Screen::new(cli.json);
-    runtime.block_on(commands::run(cli.command, Context { config, screen }))
+    let done = runtime.block_on(commands::run(cli.command, Context { config, screen }));
+    // Whoever reads a file of a disk that hangs is not waited for.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    done
 }

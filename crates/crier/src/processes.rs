@@ -22,6 +22,12 @@ pub(crate) enum Signal {
     Quit,
     /// Please end.
     Term,
+    /// End now.
+    #[cfg(debug_assertions)]
+    Kill,
+    /// Stand still until told to go on.
+    #[cfg(debug_assertions)]
+    Stop,
 }
 
 /// Sends a signal. The shell's own `kill` is the one that is everywhere.
@@ -31,6 +37,10 @@ pub(crate) fn signal(process: u32, signal: Signal) {
         Signal::Int => "INT",
         Signal::Quit => "QUIT",
         Signal::Term => "TERM",
+        #[cfg(debug_assertions)]
+        Signal::Kill => "KILL",
+        #[cfg(debug_assertions)]
+        Signal::Stop => "STOP",
     };
     let sent = std::process::Command::new("sh")
         .args(["-c", "kill -s \"$0\" \"$1\"", name, &process.to_string()])

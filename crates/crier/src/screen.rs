@@ -1,6 +1,7 @@
 //! What goes to stdout: tables for people, JSON for programs; and notes to stderr.
 //!
-//! **Invariant:** stdout carries data only; a reader that stops early (`| head`) is no error.
+//! **Invariant:** stdout carries data only; a reader that stops early (`| head`) is no error. Nothing that a row, an answer
+//! of X or a file holds acts on the terminal: control characters are written out.
 
 use std::io::Write;
 
@@ -22,11 +23,15 @@ impl Screen {
     }
 
     /// One line of data.
+    pub(crate) fn line(self, text: &str) {
+        self.raw(&crier_metrics::still(text));
+    }
+
     #[expect(
         clippy::unused_self,
         reason = "only who was given the screen writes to it"
     )]
-    pub(crate) fn line(self, text: &str) {
+    fn raw(self, text: &str) {
         let mut out = std::io::stdout().lock();
         // A closed pipe means that nobody reads on: there is nobody to tell.
         let _ = writeln!(out, "{text}").and_then(|()| out.flush());
@@ -34,7 +39,7 @@ impl Screen {
 
     /// One JSON object.
     pub(crate) fn object(self, value: &impl Serialize) -> anyhow::Result<()> {
-        self.line(&serde_json::to_string(value)?);
+        self.raw(&crier_metrics::still_json(&serde_json::to_string(value)?));
         Ok(())
     }
 
@@ -61,14 +66,14 @@ impl Screen {
     pub(crate) fn table(self, head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
         let mut table = Table::new();
         table.set_header(head.iter().map(|word| word.to_uppercase()));
-        table.add_rows(rows);
+        table.add_rows(rows.map(stilled));
         self.draw(table);
     }
 
     /// Names and values, a pair a line.
     pub(crate) fn facts(self, facts: impl Iterator<Item = Vec<String>>) {
         let mut table = Table::new();
-        table.add_rows(facts);
+        table.add_rows(facts.map(stilled));
         self.draw(table);
     }
 
@@ -93,13 +98,19 @@ impl Screen {
 /// A note for people, on stderr.
 #[expect(clippy::print_stderr, reason = "notes go to stderr")]
 pub(crate) fn note(text: &str) {
-    eprintln!("{}", crier_metrics::redact(text));
+    eprintln!("{}", crier_metrics::redact(&crier_metrics::still(text)));
+}
+
+/// Cells before they are laid out: what is written out takes its room.
+fn stilled(cells: Vec<String>) -> impl Iterator<Item = String> {
+    let cells = cells.into_iter();
+    cells.map(|cell| crier_metrics::still(&cell).into_owned())
 }
 
 /// What a person is to do now, on stderr, word for word: an address that is to be opened is no secret.
 #[expect(clippy::print_stderr, reason = "what a person is asked goes to stderr")]
 pub(crate) fn ask(text: &str) {
-    eprintln!("{text}");
+    eprintln!("{}", crier_metrics::still(text));
 }
 
 /// An instant, to the second.
@@ -164,7 +175,9 @@ pub(crate) fn reason(fault: Option<&serde_json::Value>) -> String {
         "" => word("title"),
         detail => detail,
     };
-    match (word("code"), words) {
+    // On one line, so that no other can be forged.
+    let words = words.replace(['\n', '\r'], " ");
+    match (word("code"), words.as_str()) {
         ("", words) => words.to_owned(),
         (code, "") => code.to_owned(),
         (code, words) => format!("{code}: {words}"),
@@ -193,5 +206,7 @@ mod tests {
         fault["detail"] = "".into();
         assert_eq!(reason(Some(&fault)), "media_missing: a file is not there");
         assert_eq!(reason(Some(&serde_json::Value::Null)), "");
+        let forged = serde_json::json!({"code": "c", "detail": "no\njob 7  acme  published"});
+        assert_eq!(reason(Some(&forged)), "c: no job 7  acme  published");
     }
 }

@@ -9,6 +9,8 @@ use std::{
     process::Command,
 };
 
+#[path = "tidy/choke.rs"]
+mod choke;
 #[path = "tidy/dependencies.rs"]
 mod dependencies;
 #[path = "tidy/invariants.rs"]

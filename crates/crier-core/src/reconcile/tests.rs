@@ -20,9 +20,11 @@ fn sent(job: i64, text: &str, attachments: usize, ms: i64) -> Sent<'_> {
         job,
         text,
         attachments,
+        is_reply: false,
         first: at(ms),
         last: at(ms),
         is_doubtful: true,
+        ahead: TimeDelta::zero(),
     }
 }
 
@@ -45,6 +47,11 @@ fn shown(text: &str, attachments: usize) -> String {
     } else {
         encoded
     }
+}
+
+/// X shows all that was made.
+fn long_after() -> DateTime<Utc> {
+    at(10_000_000)
 }
 
 fn nothing() -> BTreeSet<String> {
@@ -70,7 +77,13 @@ fn ids_are_compared_as_numbers_and_times_not_as_text() {
         (id(500, 0), "x".to_owned()),
     ];
     assert_eq!(
-        pick(&sent(1, "x", 0, 0), &[], &list(&posts), &nothing()),
+        pick(
+            &sent(1, "x", 0, 0),
+            &[],
+            &list(&posts),
+            &nothing(),
+            long_after()
+        ),
         Pick::Ours(id(500, 0))
     );
 }
@@ -80,20 +93,23 @@ fn one_post_and_two_open_jobs_is_nobodys_until_one_is_settled() {
     let posts = [(id(31_000, 0), "sale".to_owned())];
     let (first, second) = (sent(1, "sale", 0, 0), sent(2, "sale", 1, 30_000));
     assert_eq!(
-        pick(&first, &[second], &list(&posts), &nothing()),
+        pick(&first, &[second], &list(&posts), &nothing(), long_after()),
         Pick::Unclear
     );
     assert_eq!(
-        pick(&second, &[first], &list(&posts), &nothing()),
+        pick(&second, &[first], &list(&posts), &nothing(), long_after()),
         Pick::Unclear
     );
     // The first was found absent, or the second took the post.
     assert_eq!(
-        pick(&second, &[], &list(&posts), &nothing()),
+        pick(&second, &[], &list(&posts), &nothing(), long_after()),
         Pick::Ours(id(31_000, 0))
     );
     let taken = BTreeSet::from([id(31_000, 0)]);
-    assert_eq!(pick(&first, &[], &list(&posts), &taken), Pick::None);
+    assert_eq!(
+        pick(&first, &[], &list(&posts), &taken, long_after()),
+        Pick::None
+    );
 }
 
 #[test]
@@ -110,20 +126,115 @@ fn who_was_only_told_of_a_duplicate_takes_no_post_that_may_be_anothers() {
     };
     let open = sent(1, "sale", 0, 500);
     assert_eq!(
-        pick(&told, &[open], &list(&posts), &nothing()),
+        pick(&told, &[open], &list(&posts), &nothing(), long_after()),
         Pick::Unclear
     );
     assert_eq!(
-        pick(&open, &[told], &list(&posts), &nothing()),
+        pick(&open, &[told], &list(&posts), &nothing(), long_after()),
         Pick::Ours(id(600, 0))
     );
     let taken = BTreeSet::from([id(600, 0)]);
     assert_eq!(
-        pick(&told, &[], &list(&posts), &taken),
+        pick(&told, &[], &list(&posts), &taken, long_after()),
         Pick::Ours(id(900, 0))
     );
     // What stood there before the job was inserted is another's post.
-    assert_eq!(pick(&told, &[], &list(&posts[..1]), &nothing()), Pick::None);
+    assert_eq!(
+        pick(&told, &[], &list(&posts[..1]), &nothing(), long_after()),
+        Pick::None
+    );
+}
+
+#[test]
+fn whose_a_post_is_may_be_clear_once_x_has_shown_that_of_a_later_job() {
+    let posts = [(id(31_000, 0), "sale".to_owned())];
+    let (first, second) = (sent(1, "sale", 0, 0), sent(2, "sale", 0, 30_000));
+    for (ours, rival) in [(first, second), (second, first)] {
+        let pick = |shown| pick(&ours, &[rival], &list(&posts), &nothing(), at(shown));
+        assert_eq!(pick(149_999), Pick::Early);
+        assert_eq!(pick(150_000), Pick::Unclear);
+        assert_eq!(next(pick(149_999), &search(99)), Next::LookAgain(WAITS[3]));
+        assert_eq!(
+            next(pick(150_000), &search(99)),
+            Next::Operator(Doubt::Unclear)
+        );
+    }
+    // Only the second can have made it.
+    let late = [(id(140_000, 0), "sale".to_owned())];
+    assert_eq!(
+        pick(&second, &[first], &list(&late), &nothing(), at(0)),
+        Pick::Ours(id(140_000, 0))
+    );
+}
+
+#[test]
+fn a_clock_that_is_off_widens_where_a_post_is_looked_for() {
+    let off = |ahead| Sent {
+        ahead: TimeDelta::seconds(ahead),
+        ..sent(1, "x", 0, 0)
+    };
+    for (ahead, ms, found) in [
+        (0, -61_000, false),
+        (300, -299_000, true),
+        (300, -361_000, false),
+        (-300, 419_000, true),
+        (-300, 421_000, false),
+        // It may have been set right since.
+        (300, 119_000, true),
+        (-300, -59_000, true),
+    ] {
+        let posts = [(id(ms, 0), "x".to_owned())];
+        let pick = pick(&off(ahead), &[], &list(&posts), &nothing(), long_after());
+        assert_eq!(pick != Pick::None, found, "{ahead} {ms}");
+    }
+    // And each of two jobs has its own still.
+    let made = [
+        (id(-299_000, 0), "x".to_owned()),
+        (id(-269_000, 0), "x".to_owned()),
+    ];
+    let (first, second) = (
+        off(300),
+        Sent {
+            job: 2,
+            first: at(30_000),
+            last: at(30_000),
+            ..off(300)
+        },
+    );
+    for (ours, rival, own) in [(first, second, &made[0].0), (second, first, &made[1].0)] {
+        assert_eq!(
+            pick(&ours, &[rival], &list(&made), &nothing(), long_after()),
+            Pick::Ours(own.clone())
+        );
+    }
+    let now = at(0);
+    assert_eq!(ahead(now, now + TimeDelta::seconds(9)), TimeDelta::zero());
+    assert_eq!(
+        ahead(now, now - TimeDelta::minutes(5)),
+        TimeDelta::minutes(5)
+    );
+}
+
+#[test]
+fn calls_that_overtook_each_other_take_no_post_twice() {
+    // The call of the second was made at once, that of the first only much later.
+    let posts = [
+        (id(100_000, 0), "x".to_owned()),
+        (id(400_000, 1), "x".to_owned()),
+    ];
+    let long = Sent {
+        last: at(300_000),
+        ..sent(1, "x", 0, -10_000)
+    };
+    let short = sent(2, "x", 0, 0);
+    assert_eq!(
+        pick(&short, &[long], &list(&posts), &nothing(), long_after()),
+        Pick::Ours(id(100_000, 0))
+    );
+    assert_eq!(
+        pick(&long, &[short], &list(&posts), &nothing(), long_after()),
+        Pick::Ours(id(400_000, 1))
+    );
 }
 
 #[test]
@@ -134,11 +245,23 @@ fn rivals_far_apart_do_not_disturb() {
         sent(1, "daily", 0, -24 * 3_600 * 1_000),
     );
     assert_eq!(
-        pick(&today, &[yesterday], &list(&posts), &nothing()),
+        pick(
+            &today,
+            &[yesterday],
+            &list(&posts),
+            &nothing(),
+            long_after()
+        ),
         Pick::Ours(id(1_000, 0))
     );
     assert_eq!(
-        pick(&yesterday, &[today], &list(&posts), &nothing()),
+        pick(
+            &yesterday,
+            &[today],
+            &list(&posts),
+            &nothing(),
+            long_after()
+        ),
         Pick::None
     );
 }
@@ -151,7 +274,13 @@ fn a_post_after_the_call_goes_before_one_ahead_of_it() {
         (id(9_000, 0), "live".to_owned()),
     ];
     assert_eq!(
-        pick(&sent(1, "live", 0, 0), &[], &list(&posts), &nothing()),
+        pick(
+            &sent(1, "live", 0, 0),
+            &[],
+            &list(&posts),
+            &nothing(),
+            long_after()
+        ),
         Pick::Ours(id(9_000, 0))
     );
 }
@@ -252,15 +381,15 @@ proptest! {
         posts.push((id(delay, 2), shown(&text, attachments)));
         posts.sort();
         let ours = sent(1, &text, attachments, 0);
-        prop_assert_eq!(pick(&ours, &[], &list(&posts), &nothing()), Pick::Ours(id(delay, 2)));
+        prop_assert_eq!(pick(&ours, &[], &list(&posts), &nothing(), long_after()), Pick::Ours(id(delay, 2)));
         let taken = BTreeSet::from([id(delay, 2)]);
-        prop_assert_eq!(pick(&ours, &[], &list(&posts), &taken), Pick::None);
+        prop_assert_eq!(pick(&ours, &[], &list(&posts), &taken, long_after()), Pick::None);
     }
 
     #[test]
     fn what_was_made_at_another_time_is_not_ours(ms in prop_oneof![-900_000_i64..-60_000, 120_001_i64..900_000]) {
         let posts = [(id(ms, 0), "same words".to_owned())];
-        prop_assert_eq!(pick(&sent(1, "same words", 0, 0), &[], &list(&posts), &nothing()), Pick::None);
+        prop_assert_eq!(pick(&sent(1, "same words", 0, 0), &[], &list(&posts), &nothing(), long_after()), Pick::None);
     }
 
     #[test]
@@ -278,7 +407,7 @@ proptest! {
             .collect();
         let jobs: Vec<Sent<'_>> = (1..).zip(&starts).map(|(n, start)| sent(n, "sale", 0, *start)).collect();
         for (job, post) in jobs.iter().zip(&made) {
-            prop_assert_eq!(pick(job, &jobs, &list(&made), &nothing()), Pick::Ours(post.0.clone()));
+            prop_assert_eq!(pick(job, &jobs, &list(&made), &nothing(), long_after()), Pick::Ours(post.0.clone()));
         }
     }
 
@@ -300,7 +429,7 @@ proptest! {
         let taken: BTreeSet<String> = taken.iter().filter_map(|n| Some(posts.get(*n)?.0.clone())).collect();
         let mut given = taken.clone();
         for job in jobs.iter().filter(|job| job.is_doubtful) {
-            if let Pick::Ours(id) = pick(job, &jobs, &list(&posts), &taken) {
+            if let Pick::Ours(id) = pick(job, &jobs, &list(&posts), &taken, long_after()) {
                 prop_assert!(given.insert(id.clone()), "{} was given twice", id);
             }
         }

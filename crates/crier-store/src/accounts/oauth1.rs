@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{plain, purpose, save_credentials};
-use crate::{SealKey, Store, StoreError};
+use crate::gate::Conn;
+use crate::{KeyError, SealKey, Store, StoreError};
 
 /// Hexadecimal digits of a consumer key's hash that name its app.
 const NAME_DIGITS: usize = 16;
@@ -47,10 +48,7 @@ struct Sealed1 {
 }
 
 /// The row of `crier.apps` for an app that is known by its consumer key alone.
-pub(super) async fn app_of(
-    tx: &mut sqlx::PgConnection,
-    tokens: &OAuth1Tokens,
-) -> Result<i64, StoreError> {
+pub(super) async fn app_of(tx: &mut Conn, tokens: &OAuth1Tokens) -> Result<i64, StoreError> {
     let mut name = "oauth1:".to_owned();
     for byte in Sha256::digest(tokens.consumer_key.expose_secret().as_bytes())
         .iter()
@@ -71,7 +69,7 @@ pub(super) async fn app_of(
 
 /// Seals and keeps tokens in the place of those that were there.
 pub(super) async fn keep(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     key: &SealKey,
     account: i64,
     tokens: &OAuth1Tokens,
@@ -89,24 +87,23 @@ pub(super) async fn keep(
 impl Store {
     /// The OAuth 1.0a tokens of an account, opened; `None` if it has none.
     pub async fn oauth1_tokens(&self, account: i64) -> Result<Option<OpenedOAuth1>, StoreError> {
-        let row: Option<(Vec<u8>, String, i64)> = sqlx::query_as(
+        let row: Option<(Vec<u8>, String, i64, String)> = sqlx::query_as(
             "-- oauth1_tokens
-            select sealed, key_id, version from crier.credentials where account_id = $1 and kind = 'oauth1'",
+            select c.sealed, c.key_id, c.version, a.handle from crier.credentials c join crier.accounts a on a.id = c.account_id
+             where c.account_id = $1 and c.kind = 'oauth1'",
         )
         .bind(account)
         .fetch_optional(&self.pool)
         .await?;
-        let Some((sealed, key_id, version)) = row else {
+        let Some((sealed, key_id, version, handle)) = row else {
             return Ok(None);
         };
-        let opened = self
-            .key()?
-            .open(&purpose(account, "oauth1"), &key_id, &sealed)?;
-        let value: Sealed1 =
-            serde_json::from_slice(&opened).map_err(|_| StoreError::Inconsistent {
-                table: "credentials",
-                detail: "sealed value of another form".into(),
-            })?;
+        let what = || format!("the OAuth 1.0a tokens of `{handle}`");
+        let opened = self.open_sealed(&purpose(account, "oauth1"), &key_id, &sealed, what)?;
+        let value: Sealed1 = serde_json::from_slice(&opened).map_err(|_| StoreError::Sealed {
+            what: what(),
+            error: KeyError::Damaged,
+        })?;
         Ok(Some(OpenedOAuth1 {
             tokens: OAuth1Tokens {
                 consumer_key: value.ck.into(),

@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::claim::micros;
+use crate::gate::Conn;
 use crate::lease::Lease;
 use crate::settle::{pause_with_others, publish};
+use crate::suspects::CRASH_BOUND;
 use crate::{Store, StoreError};
 
 /// What became of a job whose post is not on X.
@@ -60,13 +62,31 @@ impl Store {
             lease.subject
         );
         let over = error(&retry);
-        let is_left: Option<bool> = sqlx::query_scalar(
-            "-- settle_absent\nselect attempts < max_attempts from crier.jobs_open where id = $1 and state = 'unknown' for no key update",
+        let left: Option<(bool, i16)> = sqlx::query_as(
+            "-- settle_absent\nselect attempts < max_attempts, crashes from crier.jobs_open where id = $1 and state = 'unknown' for no key update",
         )
         .bind(lease.subject)
         .fetch_optional(&mut *tx)
         .await?;
-        let absent = if is_left.ok_or(StoreError::JobChanged { job: lease.subject })? {
+        let (is_left, crashes) = left.ok_or(StoreError::JobChanged { job: lease.subject })?;
+        let absent = if crashes >= CRASH_BOUND {
+            let over = json!({
+                "code": "quarantined", "title": "workers died while they sent this job", "step": "publish",
+                "detail": format!("{crashes} workers in a row died or stalled over it; the post is not on X"),
+                "hint": format!("look at the workers' logs for job {0}, then select crier.retry({0})", lease.subject),
+            });
+            record(
+                &mut tx,
+                lease,
+                search.worker,
+                "failed",
+                "quarantined",
+                &over,
+            )
+            .await?;
+            fail(&mut tx, lease.subject, &over).await?;
+            Absent::Failed
+        } else if is_left {
             record(
                 &mut tx,
                 lease,
@@ -134,16 +154,54 @@ impl Store {
         end_lease(&mut tx, lease).await?;
         let search = sqlx::query(
             "-- look_again
-            update crier.reconciles set next_at = crier.now() + $2 * interval '1 microsecond', looks = looks + $3::int
+            update crier.reconciles r set looks = looks + case when $3 then 1 else 0 end,
+                   next_at = crier.now() + case
+                     when not $3 and exists (select 1 from crier.accounts a where a.id = r.account_id and a.status = 'needs_login')
+                     then interval '0' else $2 * interval '1 microsecond' end,
+                   looked_at = case when $3 then crier.now() else looked_at end,
+                   unread = case when $3 then 0 else unread end, fault = case when not $3 then fault end
              where job_id = $1 and next_at is null",
         )
         .bind(lease.subject)
         .bind(micros(after))
-        .bind(i32::from(counted))
+        .bind(counted)
         .execute(&mut *tx)
         .await?;
         if search.rows_affected() != 1 {
             return Err(lease.lost());
+        }
+        if counted {
+            warn(&mut tx, lease.subject, None).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Ends a look in which X did not show the posts, and says why: `error` is the form of `jobs.error`. It proves nothing
+    /// and is not counted. From the second in a row on the job's row has it as a warning.
+    pub async fn look_failed(
+        &self,
+        lease: &Lease,
+        after: Duration,
+        error: &Value,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        end_lease(&mut tx, lease).await?;
+        let unread: Option<i16> = sqlx::query_scalar(
+            "-- look_failed
+            update crier.reconciles r set fault = $3::jsonb, next_at = crier.now() + case
+                     when exists (select 1 from crier.accounts a where a.id = r.account_id and a.status = 'needs_login')
+                     then interval '0' else $2 * interval '1 microsecond' end,
+                   unread = case when fault ->> 'code' is not distinct from $3::jsonb ->> 'code' then least(unread, 9999) + 1 else 1 end
+             where job_id = $1 and next_at is null returning unread",
+        )
+        .bind(lease.subject)
+        .bind(micros(after))
+        .bind(error)
+        .fetch_optional(&mut *tx)
+        .await?;
+        if unread.ok_or_else(|| lease.lost())? > 1 {
+            warn(&mut tx, lease.subject, Some(error)).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -155,7 +213,7 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let worker = end_lease(&mut tx, lease).await?;
         let search = sqlx::query(
-            "-- leave_to_operator\nupdate crier.reconciles set looks = looks + 1 where job_id = $1 and next_at is null",
+            "-- leave_to_operator\nupdate crier.reconciles set looks = looks + 1, looked_at = crier.now() where job_id = $1 and next_at is null",
         )
         .bind(lease.subject)
         .execute(&mut *tx)
@@ -171,7 +229,7 @@ impl Store {
             .to_owned();
         if let Some(error) = error.as_object_mut() {
             let hint = format!(
-                "look at the account on X, then `crier jobs settle {} --published POST_ID` or `--retry`",
+                "look at the account on X, then `crier jobs settle {} --published POST_ID`, `--retry` or `--absent`",
                 lease.subject
             );
             error.insert("hint".into(), json!(hint));
@@ -190,74 +248,6 @@ impl Store {
         tx.commit().await?;
         Ok(())
     }
-
-    /// A person ends an unknown job: it is published as `post_id`, or not on X and to be sent again. A search that runs
-    /// meanwhile loses its lease. Answers the job's new state.
-    ///
-    /// # Errors
-    /// [`StoreError::Refused`] for a job that is not unknown or an id that cannot be one of X,
-    /// [`StoreError::PostTaken`] for a post that another job has; nothing is changed then.
-    pub async fn settle_by_operator(
-        &self,
-        job: i64,
-        post_id: Option<&str>,
-    ) -> Result<&'static str, StoreError> {
-        if let Some(id) = post_id.filter(|id| !is_id(id)) {
-            let shown: String = id.chars().take(40).collect();
-            return Err(StoreError::Refused(format!(
-                "`{}` is no id of a post: give the digits at the end of its address",
-                shown.escape_debug()
-            )));
-        }
-        let mut tx = self.pool.begin().await?;
-        for sql in [
-            "-- settle_by_operator\ndelete from crier.leases where kind = 'reconcile' and subject = $1",
-            "-- settle_by_operator\ndelete from crier.reconciles where job_id = $1",
-        ] {
-            sqlx::query(sql).bind(job).execute(&mut *tx).await?;
-        }
-        let found: Option<(String, i64)> = sqlx::query_as(
-            "-- settle_by_operator\nselect state, account_id from crier.jobs where id = $1 for no key update",
-        )
-        .bind(job)
-        .fetch_optional(&mut *tx)
-        .await?;
-        let account = match found {
-            Some((state, account)) if state == "unknown" => account,
-            Some((state, _)) => {
-                return Err(StoreError::Refused(format!(
-                    "job {job} is {state}, not unknown: there is nothing to settle"
-                )));
-            }
-            None => return Err(StoreError::Refused(format!("there is no job {job}"))),
-        };
-        // No lease and no process: a person.
-        let lease = Lease {
-            kind: "reconcile",
-            subject: job,
-            account,
-            token: 0,
-        };
-        let error = |title: &str, detail: &str| json!({"code": "operator", "title": title, "detail": detail, "step": "reconcile", "hint": ""});
-        let state = if let Some(post_id) = post_id {
-            let said = error("a person says that the post is on X", post_id);
-            record(&mut tx, &lease, Uuid::nil(), "published", "operator", &said).await?;
-            publish(&mut tx, job, account, post_id, None).await?;
-            "published"
-        } else {
-            let said = error("a person says that the post is not on X", "");
-            record(&mut tx, &lease, Uuid::nil(), "retry", "operator", &said).await?;
-            // A person who asks for another attempt gets one, however many there were.
-            sqlx::query("-- settle_by_operator\nupdate crier.jobs_open set attempts = least(attempts, max_attempts - 1) where id = $1")
-                .bind(job)
-                .execute(&mut *tx)
-                .await?;
-            reschedule(&mut tx, job, &said).await?;
-            "scheduled"
-        };
-        tx.commit().await?;
-        Ok(state)
-    }
 }
 
 /// What a search that ends leaves behind.
@@ -269,7 +259,7 @@ struct Ended {
 }
 
 /// Ends a look: the lease goes, or nothing is written.
-async fn end_lease(tx: &mut sqlx::PgConnection, lease: &Lease) -> Result<Uuid, StoreError> {
+async fn end_lease(tx: &mut Conn, lease: &Lease) -> Result<Uuid, StoreError> {
     sqlx::query_scalar(
         "-- end_lease\ndelete from crier.leases where kind = 'reconcile' and subject = $1 and token = $2 returning worker",
     )
@@ -281,7 +271,7 @@ async fn end_lease(tx: &mut sqlx::PgConnection, lease: &Lease) -> Result<Uuid, S
 }
 
 /// Ends a search: lease and search go together, or nothing is written.
-async fn end_search(tx: &mut sqlx::PgConnection, lease: &Lease) -> Result<Ended, StoreError> {
+async fn end_search(tx: &mut Conn, lease: &Lease) -> Result<Ended, StoreError> {
     let worker = end_lease(tx, lease).await?;
     sqlx::query_as(
         "-- end_search\ndelete from crier.reconciles where job_id = $1 and next_at is null returning $2::uuid as worker, attempt_id, looks",
@@ -294,8 +284,8 @@ async fn end_search(tx: &mut sqlx::PgConnection, lease: &Lease) -> Result<Ended,
 }
 
 /// One row of the ledger for what the search found.
-async fn record(
-    tx: &mut sqlx::PgConnection,
+pub(super) async fn record(
+    tx: &mut Conn,
     lease: &Lease,
     worker: Uuid,
     outcome: &str,
@@ -320,14 +310,10 @@ async fn record(
 }
 
 /// An unknown job goes back to its lane, or waits with its campaign or recurring post if that was paused meanwhile.
-async fn reschedule(
-    tx: &mut sqlx::PgConnection,
-    job: i64,
-    error: &Value,
-) -> Result<(), StoreError> {
+pub(super) async fn reschedule(tx: &mut Conn, job: i64, error: &Value) -> Result<(), StoreError> {
     one_job(
         &sqlx::query(
-            "-- reschedule\nupdate crier.jobs_open set state = 'scheduled', error = $2, next_attempt_at = null where id = $1 and state = 'unknown'",
+            "-- reschedule\nupdate crier.jobs_open set state = 'scheduled', error = $2, warning = null, next_attempt_at = null where id = $1 and state = 'unknown'",
         )
         .bind(job)
         .bind(error)
@@ -338,9 +324,9 @@ async fn reschedule(
     pause_with_others(tx, job).await
 }
 
-async fn fail(tx: &mut sqlx::PgConnection, job: i64, error: &Value) -> Result<(), StoreError> {
+pub(super) async fn fail(tx: &mut Conn, job: i64, error: &Value) -> Result<(), StoreError> {
     one_job(
-        &sqlx::query("-- fail\nupdate crier.jobs set state = 'failed', error = $2 where id = $1 and state = 'unknown'")
+        &sqlx::query("-- fail\nupdate crier.jobs set state = 'failed', error = $2, warning = null where id = $1 and state = 'unknown'")
             .bind(job)
             .bind(error)
             .execute(tx)
@@ -349,14 +335,24 @@ async fn fail(tx: &mut sqlx::PgConnection, job: i64, error: &Value) -> Result<()
     )
 }
 
+/// What the job's row says of looks that fail; nothing is written that is there already.
+async fn warn(tx: &mut Conn, job: i64, warning: Option<&Value>) -> Result<(), StoreError> {
+    sqlx::query(
+        "-- warn
+        update crier.jobs_open set warning = $2::jsonb
+         where id = $1 and state = 'unknown' and warning ->> 'code' is distinct from $2::jsonb ->> 'code'",
+    )
+    .bind(job)
+    .bind(warning)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 fn one_job(done: &sqlx::postgres::PgQueryResult, job: i64) -> Result<(), StoreError> {
     if done.rows_affected() == 1 {
         Ok(())
     } else {
         Err(StoreError::JobChanged { job })
     }
-}
-
-fn is_id(text: &str) -> bool {
-    (1..=19).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
 }

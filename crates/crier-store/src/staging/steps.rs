@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::{ENDPOINTS, NewSession, Upload, lock_uploads, release_if_ready};
 use crate::claim::micros;
+use crate::gate::Conn;
 use crate::settle::Why;
 use crate::{Store, StoreError};
 
@@ -313,7 +314,7 @@ fn one(upload: &Upload, changed: u64) -> Result<(), StoreError> {
 }
 
 /// Proves the lease and gives it back; answers whose it was.
-async fn end_lease(tx: &mut sqlx::PgConnection, upload: &Upload) -> Result<uuid::Uuid, StoreError> {
+async fn end_lease(tx: &mut Conn, upload: &Upload) -> Result<uuid::Uuid, StoreError> {
     let worker: Option<uuid::Uuid> = sqlx::query_scalar(
         "-- end_stage_lease\ndelete from crier.leases where kind = 'stage' and subject = $1 and token = $2 returning worker",
     )
@@ -326,7 +327,7 @@ async fn end_lease(tx: &mut sqlx::PgConnection, upload: &Upload) -> Result<uuid:
 
 /// What happened, in the ledger that people read.
 async fn note_attempt(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     upload: &Upload,
     worker: uuid::Uuid,
     outcome: &str,
@@ -354,7 +355,7 @@ async fn note_attempt(
 /// Ends the job for the sake of one of its files, unless an edit has changed that file meanwhile: then the row waits to
 /// be planned anew; or its create call is in flight: then it waits for the outcome. The uploads are locked.
 pub(super) async fn fail_job(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut Conn,
     job: i64,
     upload: i64,
     error: &serde_json::Value,

@@ -9,10 +9,8 @@ use super::lock_uploads;
 use super::steps::{fail_job, is_held};
 use crate::claim::micros;
 use crate::lease::Lease;
+use crate::suspects::CRASH_BOUND;
 use crate::{Store, StoreError};
-
-/// Workers that may die in a row over one file before its job is put aside, as for publishing.
-const CRASH_BOUND: i16 = 3;
 
 /// Uploads taken back from workers that died or stalled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -20,6 +20,7 @@ impl Store {
                 insert into crier.limit_windows as w (class, owner_id, endpoint, length, call_limit, remaining, resets_at)
                 select $1, case when $1 = 'app' then a.app_id else a.id end, $3, $4, $5, $6, $7 from crier.accounts a
                  where a.id = $2 and ($1 = 'account' or a.app_id is not null)
+                   and $7 <= crier.now() + $8 * interval '1 second'
                 on conflict (class, owner_id, endpoint, length) do update
                   set call_limit = excluded.call_limit, resets_at = excluded.resets_at, updated_at = crier.now(),
                       remaining = case when w.resets_at = excluded.resets_at then least(w.remaining, excluded.remaining)
@@ -33,6 +34,7 @@ impl Store {
             .bind(window.limit)
             .bind(window.remaining)
             .bind(window.resets_at)
+            .bind(i64::from(window.length.most_s()))
             .execute(&self.pool)
             .await?;
         }

@@ -150,7 +150,9 @@ async fn a_job_that_is_being_sent_is_not_failed_by_its_check() {
 async fn a_campaign_paused_while_the_insert_was_open_pauses_the_job() {
     let db = Db::new().await;
     db.account("acme", 1).await;
-    // As if the INSERT had not yet seen the pause.
+    // As if the INSERT had not yet seen the pause, nor the pause the INSERT.
+    db.sql("alter table crier.campaigns disable trigger campaigns_pause_at_commit")
+        .await;
     db.sql("insert into crier.jobs (account, text, campaign) values ('acme', 'x', 'launch'); insert into crier.campaigns (name, paused) values ('launch', true)").await;
     let check = one(&db).await;
     assert!(check.draft.as_ref().unwrap().campaign_paused);

@@ -14,6 +14,16 @@ pub(crate) struct Db {
 
 pub(crate) const TTL: Duration = Duration::from_secs(30);
 
+/// The key of [`Db::store`].
+pub(crate) const OWN_KEY: u8 = 1;
+
+/// A key of 32 equal bytes.
+pub(crate) fn key(fill: u8) -> SealKey {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode([fill; 32]);
+    SealKey::from_base64(&text.into()).unwrap()
+}
+
 fn options(url: String) -> StoreOptions {
     StoreOptions {
         url: url.into(),
@@ -39,30 +49,42 @@ impl Db {
             .await
             .unwrap();
         let (base, _) = url.rsplit_once('/').unwrap();
-        let key = SealKey::from_base64(
-            &"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
-                .to_owned()
-                .into(),
-        )
-        .unwrap();
-        let store = Store::connect(&options(format!("{base}/{name}")), Some(key))
+        let store = Store::connect(&options(format!("{base}/{name}")), Some(key(OWN_KEY)))
             .await
             .unwrap();
         store.migrate().await.unwrap();
         Self { store, admin, name }
     }
 
-    /// Another process with the same database.
+    /// Another process with the same database and keys of its own: the first seals, the others open.
+    pub(crate) async fn with_keys(&self, keys: &[u8]) -> Store {
+        let mut keys = keys.iter().map(|fill| key(*fill));
+        let first = keys.next();
+        Store::connect(&options(self.url()), first)
+            .await
+            .unwrap()
+            .with_other_keys(keys.collect())
+    }
+
+    /// Where the database is.
     #[expect(
         clippy::disallowed_methods,
         reason = "the test's server is named by the script that started it"
     )]
-    pub(crate) async fn connect(&self) -> Store {
+    pub(crate) fn url(&self) -> String {
         let url = std::env::var("CRIER_TEST_DATABASE_URL").unwrap();
         let (base, _) = url.rsplit_once('/').unwrap();
-        Store::connect(&options(format!("{base}/{}", self.name)), None)
-            .await
-            .unwrap()
+        format!("{base}/{}", self.name)
+    }
+
+    /// Another process with the same database.
+    pub(crate) async fn connect(&self) -> Store {
+        self.connect_at(self.url()).await
+    }
+
+    /// One that has another way to it.
+    pub(crate) async fn connect_at(&self, url: String) -> Store {
+        Store::connect(&options(url), None).await.unwrap()
     }
 
     pub(crate) async fn account(&self, handle: &str, number: u32) -> Account {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use crier_core::limit::{LimitClass, Window, WindowLength};
-use crier_store::{Absent, Claimed, Lease, Look, Settlement, StoreError, Why};
+use crier_store::{Absent, Claimed, Lease, Look, Ruling, Settlement, StoreError, Why};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -67,6 +67,13 @@ async fn count(db: &Db, table: &str) -> i64 {
         .unwrap()
 }
 
+fn on_x(post_id: &str) -> Ruling<'_> {
+    Ruling::Published {
+        post_id,
+        charge: None,
+    }
+}
+
 fn is_lost<T>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::LeaseLost { .. }))
 }
@@ -106,6 +113,36 @@ async fn a_search_is_claimed_by_one_worker_and_tells_what_to_look_for() {
             .await;
         assert_eq!(next, json!({"looks": made, "due": true}));
     }
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn a_look_that_lacked_a_grant_is_made_as_soon_as_the_account_has_logged_in() {
+    let db = lost(&["read in vain", "looked at before"]).await;
+    let [vain, before] = looks(&db).await.try_into().unwrap();
+    // The second one was read: its wait gives X time to show the post, and no login shortens it.
+    let wait = Duration::from_mins(2);
+    db.store
+        .look_again(&before.lease, wait, true)
+        .await
+        .unwrap();
+    let reason = json!({"code": "grant_dead"});
+    db.store
+        .pause_account(vain.lease.account, "needs_login", &reason)
+        .await
+        .unwrap();
+    let wait = Duration::from_mins(5);
+    db.store.look_again(&vain.lease, wait, false).await.unwrap();
+    db.advance("1 minute").await;
+    assert_eq!(looks(&db).await, [], "nothing can be read before the login");
+    db.account("acme", 1).await;
+    let [now] = looks(&db).await.try_into().unwrap();
+    assert_eq!((now.lease.subject, now.looks), (vain.lease.subject, 0));
+    db.store.look_again(&now.lease, wait, false).await.unwrap();
+    assert_eq!(looks(&db).await, [], "with a grant the wait is kept");
+    db.advance("61 seconds").await;
+    let [due] = looks(&db).await.try_into().unwrap();
+    assert_eq!((due.lease.subject, due.looks), (before.lease.subject, 1));
     db.drop().await;
 }
 
@@ -345,11 +382,11 @@ async fn what_is_left_to_a_person_says_so_and_is_ended_by_one() {
 
     let store = &db.store;
     assert_eq!(
-        store.settle_by_operator(1, Some("11")).await.unwrap(),
+        store.settle_by_operator(1, on_x("11")).await.unwrap(),
         "published"
     );
     assert_eq!(
-        store.settle_by_operator(3, None).await.unwrap(),
+        store.settle_by_operator(3, Ruling::Again).await.unwrap(),
         "scheduled"
     );
     assert_eq!(
@@ -359,21 +396,21 @@ async fn what_is_left_to_a_person_says_so_and_is_ended_by_one() {
     );
     let words = |result: Result<&str, StoreError>| result.unwrap_err().to_string();
     assert_eq!(
-        words(store.settle_by_operator(2, Some("11")).await),
+        words(store.settle_by_operator(2, on_x("11")).await),
         "the post `11` belongs to another job already"
     );
     assert_eq!(
-        words(store.settle_by_operator(1, None).await),
+        words(store.settle_by_operator(1, Ruling::Again).await),
         "job 1 is published, not unknown: there is nothing to settle"
     );
     assert_eq!(
-        words(store.settle_by_operator(9, None).await),
+        words(store.settle_by_operator(9, Ruling::Again).await),
         "there is no job 9"
     );
     assert!(
         words(
             store
-                .settle_by_operator(2, Some("https://x.com/a/status/1"))
+                .settle_by_operator(2, on_x("https://x.com/a/status/1"))
                 .await
         )
         .contains("no id of a post")
@@ -398,7 +435,7 @@ async fn a_person_ends_a_search_that_runs() {
     let look = looks(&db).await.remove(0);
     db.sql("update crier.jobs set max_attempts = 1").await;
     assert_eq!(
-        db.store.settle_by_operator(1, None).await.unwrap(),
+        db.store.settle_by_operator(1, Ruling::Again).await.unwrap(),
         "scheduled"
     );
     assert!(is_lost(

@@ -279,7 +279,7 @@ async fn an_edit_before_the_first_expansion_is_not_overtaken_by_it() {
     // Nor is the fault of the old row said of the new one.
     let retry = std::time::Duration::from_mins(1);
     db.store
-        .recurring_fault(&stale, &json!({"code": "old"}), retry)
+        .recurring_fault(&stale, &json!({"code": "old"}), Some(retry))
         .await
         .unwrap();
     assert_eq!(due(&db).await.text, "good evening");
@@ -375,7 +375,10 @@ async fn an_account_that_is_gone_is_said_on_the_row_and_loses_no_slot() {
     );
     let error = json!({"code": "recurring_refused", "detail": message});
     let retry = std::time::Duration::from_mins(1);
-    db.store.recurring_fault(&row, &error, retry).await.unwrap();
+    db.store
+        .recurring_fault(&row, &error, Some(retry))
+        .await
+        .unwrap();
     let seen = db.one("select error->>'code' as code, (select count(*) from crier.recurring_slots) as slots, expanded_until from crier.recurring").await;
     assert_eq!(
         seen,

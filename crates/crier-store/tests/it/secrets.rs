@@ -24,7 +24,7 @@ async fn tokens_are_sealed_at_rest_and_open_for_their_account_only() {
     db.sql("update crier.credentials c set sealed = o.sealed from crier.credentials o where c.account_id <> o.account_id").await;
     for account in [first.id, second.id] {
         let error = db.store.tokens(account).await.unwrap_err();
-        assert_eq!(error.code(), "wrong_key", "{error}");
+        assert_eq!(error.code(), "credentials_damaged", "{error}");
     }
     db.drop().await;
 }

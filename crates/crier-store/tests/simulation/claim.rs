@@ -49,6 +49,11 @@ impl World<'_> {
                     "job {id} was claimed though account {account} or its app is stopped"
                 ));
             }
+            if self.is_spent(account).await {
+                return Err(format!(
+                    "job {id} was claimed though the budget of account {account} is spent"
+                ));
+            }
             if let Some(until) = self.closed_until(account) {
                 return Err(format!(
                     "job {id} was claimed though X's limit closes account {account} until {until}"
@@ -61,16 +66,28 @@ impl World<'_> {
             }
         }
         // With room for all, whoever is due and open is claimed.
-        let left = heads.iter().find(|head| {
-            head.ready
+        for head in heads.iter().filter(|_| limit >= 100 && !is_held) {
+            let is_left = head.ready
                 && head.served
                 && self.closed_until(head.account).is_none()
-                && !claimed.iter().any(|c| c.lease.account == head.account)
-        });
-        if let Some(left) = left.filter(|_| limit >= 100 && !is_held) {
+                && !claimed.iter().any(|c| c.lease.account == head.account);
+            if is_left && !self.is_spent(head.account).await {
+                return Err(format!(
+                    "account {}: job {} was due and not claimed",
+                    head.account, head.job
+                ));
+            }
+        }
+        // Whoever claims would otherwise come back at once, and again.
+        let spinning: Vec<i64> = sqlx::query_scalar(
+            "select account_id from crier.lanes where next_at <= crier.now() order by 1",
+        )
+        .fetch_all(&self.db.people)
+        .await
+        .unwrap();
+        if limit >= 100 && !is_held && !spinning.is_empty() {
             return Err(format!(
-                "account {}: job {} was due and not claimed",
-                left.account, left.job
+                "lanes {spinning:?} are due though all were claimed"
             ));
         }
         let hands = claimed.into_iter().map(|job| PostHand {
@@ -144,6 +161,8 @@ impl World<'_> {
                 "job {} may be sent though it must not",
                 lease.subject
             )),
+            // Somebody's open transaction holds it.
+            Err(StoreError::JobChanged { .. }) if self.long.is_some() => Ok(begun),
             Err(error) if may && media.is_empty() => Err(format!(
                 "job {} could be sent and was not: {error}",
                 lease.subject

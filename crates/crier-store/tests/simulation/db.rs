@@ -11,6 +11,10 @@ use crate::x::app_of;
 /// Accounts of every list; numbers as the database gives them, from 1.
 pub(crate) const ACCOUNTS: [i64; 3] = [1, 2, 3];
 
+/// What the store's one session is told: nobody holds anything for long, unless for ever; and its chance is the same each
+/// time.
+const SESSION: &str = "set lock_timeout = '40ms'; select setseed(0.5)";
+
 pub(crate) struct Db {
     /// The code under test: one connection, which waits for no lock for long.
     pub(crate) store: Store,
@@ -18,9 +22,14 @@ pub(crate) struct Db {
     pub(crate) people: PgPool,
     /// A session that holds rows.
     pub(crate) holder: PgPool,
+    /// A person whose transaction stays open.
+    pub(crate) long: PgPool,
     admin: Store,
     name: String,
 }
+
+/// The refresh token that every account begins with.
+pub(crate) const GRANT: &str = "refresh-token";
 
 /// What the environment says, if it does.
 #[expect(
@@ -40,7 +49,7 @@ fn options(url: String) -> StoreOptions {
     }
 }
 
-pub(crate) fn login(account: i64) -> Import {
+pub(crate) fn login(account: i64, grant: &str) -> Import {
     Import {
         x_user_id: (100 + account).to_string(),
         handle: format!("a{account}"),
@@ -48,7 +57,7 @@ pub(crate) fn login(account: i64) -> Import {
             client_id: format!("app{}", app_of(account)),
             client_secret: Some("app-secret".to_owned().into()),
             access_token: "access-token".to_owned().into(),
-            refresh_token: Some("refresh-token".to_owned().into()),
+            refresh_token: Some(grant.to_owned().into()),
             expires_in_s: 7200,
             scopes: vec![
                 "tweet.write".into(),
@@ -82,25 +91,29 @@ impl Db {
             .await
             .unwrap();
         store.migrate().await.unwrap();
-        // The only connection keeps it.
-        store
-            .run_script("set lock_timeout = '100ms'")
-            .await
-            .unwrap();
         let connect: PgConnectOptions = url.parse().unwrap();
+        let connect = connect.options([("lock_timeout", "40ms")]);
         let pool = || {
             PgPoolOptions::new()
                 .max_connections(1)
                 .connect_lazy_with(connect.clone())
         };
-        let (people, holder) = (pool(), pool());
-        for script in [include_str!("frozen.sql"), include_str!("promises.sql")] {
+        let (people, holder, long) = (pool(), pool(), pool());
+        let scripts = [
+            include_str!("frozen.sql"),
+            include_str!("faults.sql"),
+            include_str!("history.sql"),
+            include_str!("promises.sql"),
+            include_str!("promises_kept.sql"),
+        ];
+        for script in scripts {
             sqlx::raw_sql(script).execute(&people).await.unwrap();
         }
         Self {
             store,
             people,
             holder,
+            long,
             admin,
             name,
         }
@@ -112,9 +125,23 @@ impl Db {
             .execute(&self.people)
             .await
             .unwrap();
+        self.begin_session().await;
         for account in ACCOUNTS {
-            let made = self.store.import_account(&login(account)).await.unwrap();
+            let made = self
+                .store
+                .import_account(&login(account, GRANT))
+                .await
+                .unwrap();
             assert_eq!(made.id, account);
+        }
+    }
+
+    /// The only connection keeps it. The first try may find that the old one is gone.
+    pub(crate) async fn begin_session(&self) {
+        for _ in 0..2 {
+            if self.store.run_script(SESSION).await.is_ok() {
+                break;
+            }
         }
     }
 
@@ -122,6 +149,7 @@ impl Db {
         self.store.close().await;
         self.people.close().await;
         self.holder.close().await;
+        self.long.close().await;
         self.admin
             .run_outside_transaction(&format!("drop database {} with (force)", self.name))
             .await

@@ -3,25 +3,47 @@
 create or replace function crier.now() returns timestamptz
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  return timestamptz '2027-01-01 00:00:00+00' + (select shift from crier.clock);
+  -- The time of a transaction that stays open stands still.
+  return coalesce(nullif(current_setting('sim.now', true), '')::timestamptz,
+                  timestamptz '2027-01-01 00:00:00+00' + (select shift from crier.clock));
 end $$;
+
+create or replace function crier.probe_wait(probes integer) returns interval language sql volatile set search_path = pg_catalog, pg_temp as $$
+  select least(interval '15 minutes' * power(2, least(probes, 5)), interval '6 hours') * 0.9
+$$;
 
 create schema sim;
 -- Posts that exist on X.
 create table sim.live (post_id text primary key, job_id bigint not null, account_id bigint not null);
+-- How far the database's clock went back.
+create table sim.behind (by interval not null);
+-- Accounts that a person has paused; what posts have cost; recurring posts that left out slots.
+create table sim.stopped (account_id bigint primary key);
+create table sim.spent (app_id bigint not null, month date not null, micro_usd bigint not null);
+create table sim.skipped (recurring_id bigint not null);
+-- Jobs that a person's open transaction may hold, or has held.
+create table sim.touched (job_id bigint primary key);
 -- Jobs that a person has paused or resumed alone.
 create table sim.by_hand (job_id bigint primary key);
 -- How many attempts the ledger held when a job's count began anew, and how often it came back from which end.
 create table sim.bases (job_id bigint primary key, counted bigint not null);
 create table sim.returned (state text not null);
 
-create function sim.reset() returns void language plpgsql as $$
+create function sim.reset() returns void language plpgsql set lock_timeout = '30s' as $$
+declare part text;
 begin
-  truncate sim.live, sim.by_hand, sim.bases, sim.returned;
+  for part in select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+               where i.inhparent = 'crier.jobs_final'::regclass and c.relname <> 'jobs_final_default' loop
+    execute format('drop table crier.%I', part);
+  end loop;
+  truncate sim.live, sim.by_hand, sim.bases, sim.returned, sim.behind, sim.stopped, sim.spent, sim.skipped, sim.touched,
+    sim.gone, sim.was, sim.trimmed;
+  insert into sim.behind values ('0');
+  perform setval('sim.writes', 2000000);
   truncate crier.apps, crier.accounts, crier.credentials, crier.campaigns, crier.jobs, crier.job_keys, crier.posts,
     crier.lane_signals, crier.job_checks, crier.lanes, crier.workers, crier.leases, crier.attempts, crier.media_uploads,
     crier.reconciles, crier.limit_windows, crier.leader, crier.recurring, crier.recurring_slots, crier.totals,
-    crier.total_deltas restart identity cascade;
+    crier.total_deltas, crier.costs, crier.app_costs, crier.cost_deltas restart identity cascade;
   insert into crier.totals default values;
   update crier.clock set shift = '0';
   alter sequence crier.lease_token restart;
@@ -72,7 +94,9 @@ create function sim.heads() returns table (account bigint, job bigint, served bo
 language plpgsql stable as $$
 begin
   return query
-  select distinct on (j.account_id) j.account_id, j.id, a.status = 'active' and p.status = 'active',
+  select distinct on (j.account_id) j.account_id, j.id,
+         a.status = 'active' and p.status = 'active'
+           and (p.trial_until is null or p.trial_until <= crier.now() or p.trial_account is not distinct from a.id),
          coalesce(n.next_at <= crier.now(), false) and not exists (select 1 from crier.leases k where k.kind = 'publish' and k.account_id = a.id)
     from crier.jobs j join crier.accounts a on a.id = j.account_id join crier.apps p on p.id = a.app_id
     left join crier.lanes n on n.account_id = a.id
@@ -93,6 +117,7 @@ begin
     union all select miss_at from crier.jobs_open where state <> 'unknown'
     union all select coalesce(next_attempt_at, run_at) - interval '1 minute' from crier.jobs_open where state = 'scheduled' and held & 2 <> 0
     union all select coalesce(next_attempt_at, run_at) - interval '30 minutes' from crier.jobs_open where state = 'scheduled' and held & 1 <> 0
+    union all select trial_until from crier.apps
     union all select max(resets_at) from crier.limit_windows where remaining <= 0 having max(resets_at) > crier.now()) e
    where at > crier.now() and isfinite(at));
 end $$;
@@ -105,9 +130,32 @@ begin
     from crier.jobs_open j join crier.accounts a on a.id = j.account_id join crier.apps p on p.id = a.app_id
    where not (
      j.state = 'paused'
+     or (j.state = 'scheduled' and crier.budget_opens(p.id) is not null)
      or (j.state = 'unknown' and exists (select 1 from crier.reconciles r where r.job_id = j.id and r.next_at is null)
          and not exists (select 1 from crier.leases l where l.kind = 'reconcile' and l.subject = j.id))
      or (j.state = 'scheduled' and (a.status <> 'active' or p.status <> 'active'))
      or (j.state = 'scheduled' and j.held & 2 <> 0 and exists (select 1 from crier.jobs_open o where o.id = j.after)));
-  return query select format('%s %s is leased until %s', l.kind, l.subject, l.expires_at) from crier.leases l;
+  return query select format('%s %s is leased until %s', l.kind, l.subject, l.expires_at) from crier.leases l where l.kind <> 'refresh';
+end $$;
+
+-- What must be so at the end of a person's transaction.
+create function sim.must_be(job bigint, wanted text) returns void language plpgsql as $$
+declare was text := (select state from crier.jobs where id = job);
+begin
+  if was is distinct from wanted then
+    raise exception 'job % is % instead of %', job, was, wanted;
+  end if;
+end $$;
+
+-- A job that is retried begins anew: its attempts and crashes, its files, its time, and what was said of it.
+create function sim.must_be_fresh(job bigint) returns void language plpgsql as $$
+begin
+  if not exists (select 1 from crier.jobs_open j where j.id = job and j.state in ('scheduled', 'paused') and j.attempts = 0 and j.crashes = 0
+       and j.error is null and j.warning is null and j.next_attempt_at is null and j.finished_at is null and j.run_at >= crier.now()
+       and j.held & 1 = (j.media <> '[]')::int
+       and exists (select 1 from crier.job_checks c where c.job_id = job)
+       and (j.state = 'paused' or exists (select 1 from crier.lane_signals s where s.account_id = j.account_id)))
+     or exists (select 1 from crier.media_uploads u where u.job_id = job) then
+    raise exception 'job % was retried and does not begin anew', job;
+  end if;
 end $$;

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use crier_core::limit::{LimitClass, Window, WindowLength};
+use crier_core::price::{Charge, Priced};
 use crier_core::reconcile::{
     CLOCK_ALLOWANCE, Next, Search, Seen, Sent, is_listed, next, pick as pick_post,
 };
 use crier_store::{Absent, Rival, StoreError};
 use serde_json::json;
 
+use crate::desk::PRICE;
 use crate::ops::Look;
 use crate::world::{Broken, LookHand, TTL, World, busy, pick, unexpected};
 
@@ -96,7 +98,7 @@ impl World<'_> {
                         length: WindowLength::QuarterHour,
                         limit: Some(1),
                         remaining: Some(0),
-                        resets_at: self.now + TimeDelta::seconds(100),
+                        resets_at: self.real + TimeDelta::seconds(100),
                     };
                     store
                         .note_read_windows(lease.account, &[window])
@@ -129,7 +131,7 @@ impl World<'_> {
             return Ok(false);
         }
         let from = hand.look.first_doubtful.unwrap_or(hand.look.created_at) - CLOCK_ALLOWANCE;
-        hand.seen = Some(self.x.list(self.now, lease.account, from));
+        hand.seen = Some(self.x.list(self.real, lease.account, from));
         Ok(true)
     }
 
@@ -147,14 +149,17 @@ impl World<'_> {
             job: look.lease.subject,
             text: &look.text,
             attachments: look.media_count,
+            is_reply: look.in_thread,
             first: look.first_doubtful.unwrap_or(look.created_at),
             last: look.since,
             is_doubtful: look.first_doubtful.is_some(),
+            ahead: TimeDelta::zero(),
         };
         let rivals: Vec<Sent<'_>> = contest.rivals.iter().map(rival).collect();
         let seen: Vec<Seen<'_>> = posts.iter().map(|(id, text)| Seen { id, text }).collect();
         let taken: BTreeSet<String> = contest.taken.iter().cloned().collect();
         let options = look.options.clone().map_err(|fault| fault.to_string())?;
+        let shown = self.now - WAITS.iter().sum::<Duration>();
         let search = Search {
             looks: look.looks + 1,
             waits: &WAITS,
@@ -163,7 +168,10 @@ impl World<'_> {
             is_complete: true,
             is_listed: is_listed(&options),
         };
-        Ok(next(pick_post(&ours, &rivals, &seen, &taken), &search))
+        Ok(next(
+            pick_post(&ours, &rivals, &seen, &taken, shown),
+            &search,
+        ))
     }
 
     async fn conclude(&mut self, hand: &LookHand, next: &Next) -> Result<(), Broken> {
@@ -171,11 +179,16 @@ impl World<'_> {
         let store = &db.store;
         let ended = match next {
             Next::Published(id) => {
+                let charge = Charge {
+                    kind: Priced::Post,
+                    calls: 1,
+                    micro_usd: PRICE,
+                };
                 let found = self
                     .fenced(
                         "settle_found",
                         &lease,
-                        store.settle_found(&lease, id, "found", None),
+                        store.settle_found(&lease, id, "found", Some(charge)),
                     )
                     .await?;
                 if matches!(found, Err(StoreError::PostTaken { .. })) {
@@ -186,6 +199,9 @@ impl World<'_> {
                     )
                     .await?
                 } else {
+                    if found.is_ok() {
+                        self.charged(lease.account).await;
+                    }
                     found.map(drop)
                 }
             }
@@ -232,16 +248,19 @@ fn rival(rival: &Rival) -> Sent<'_> {
     Sent {
         job: rival.job,
         text: &rival.text,
+        is_reply: rival.in_thread,
         attachments: usize::try_from(rival.media_count).unwrap_or(0),
         first: rival.first_sent,
         last: rival.last_sent,
         is_doubtful: true,
+        ahead: TimeDelta::zero(),
     }
 }
 
 fn refused_or(result: Result<(), StoreError>, what: &str) -> Result<(), Broken> {
     match result {
-        Ok(()) | Err(StoreError::LeaseLost { .. }) => Ok(()),
+        // Changed is also what was deleted meanwhile: its search is dropped by whoever claims it next.
+        Ok(()) | Err(StoreError::LeaseLost { .. } | StoreError::JobChanged { .. }) => Ok(()),
         Err(error) => Err(format!("{what}: {error}")),
     }
 }

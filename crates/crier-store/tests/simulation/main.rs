@@ -4,7 +4,8 @@
 //! **Invariant:** a seed is reproducible: one operation at a time, and a clock that only the list moves. A list that fails
 //! is shrunk and printed as Rust, to be kept in `cases.rs`.
 //!
-//! `CRIER_SIM_SEEDS=N` runs N seeds (from `CRIER_SIM_FROM`), `CRIER_SIM_SEED=x` one, with its operations printed.
+//! `CRIER_SIM_SEEDS=N` runs N seeds (from `CRIER_SIM_FROM`), `CRIER_SIM_SEED=x` one, with its operations printed;
+//! `CRIER_SIM_SHRINK=0` leaves a failing list as long as it is.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -17,16 +18,22 @@ mod cases;
 mod chance;
 mod claim;
 mod db;
+mod desk;
+mod faults;
+mod held;
+mod history;
 mod look;
 mod ops;
 mod people;
 mod plan;
 mod publish;
+mod repeat;
 mod rest;
 mod run;
 mod scenes;
 mod scheduler;
 mod shrink;
 mod stage;
+mod tokens;
 mod world;
 mod x;

@@ -10,12 +10,20 @@ pub(crate) enum Op {
     Insert(Draft),
     /// The database's clock moves by so many seconds.
     Wait(u16),
+    /// Nothing runs for so many days.
+    Days(u8),
+    /// The database's clock goes back by so many seconds.
+    Back(u8),
+    /// The store's session fails in the n-th write from now on.
+    Cut(u8),
     /// A worker (of three) does something.
     Work(u8, Work),
     /// A scheduler (of two) does something; whether it leads is another matter, since two may believe it.
     Schedule(u8, Schedule),
     /// A person does something.
     Person(Person),
+    /// A person does something in a transaction that stays open.
+    Long(Long),
     /// Somebody's open transaction holds a row while something is done that must pass over it.
     Held(Row, Passer),
 }
@@ -79,6 +87,12 @@ pub(crate) enum Work {
     ClaimLooks(u8),
     /// Does the next step of a search in hand.
     Look(u8, Look),
+    /// Takes the right to refresh an account's token.
+    Refresh(u8),
+    /// Does the next step of a refresh in hand.
+    Token(u8, Token),
+    /// Asks X, if it is time to, whether what X stopped may go on.
+    Probe(Probe),
     /// Renews all its leases.
     Renew,
     /// Dies with all that it holds; another process starts in its place.
@@ -150,6 +164,26 @@ pub(crate) enum Look {
     Forbidden,
 }
 
+/// How the next step of a refresh in hand goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Token {
+    /// Well.
+    Well,
+    /// X does not refresh now.
+    Refused,
+    /// X does it, and the answer is lost.
+    AnswerLost,
+    /// The new tokens are kept, but the worker does not hear of it and keeps them again.
+    Unheard,
+}
+
+/// What X says to a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Probe {
+    Taken,
+    Refused,
+}
+
 /// What a scheduler does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Schedule {
@@ -173,6 +207,12 @@ pub(crate) enum Schedule {
     Uploads,
     /// Sweeps lanes.
     Lanes,
+    /// Reads recurring posts that are due.
+    ReadRecurring,
+    /// Makes jobs of what it has read, however long ago.
+    Expand,
+    /// Drops history older than so many days.
+    Trim(u8),
     /// Folds kept numbers.
     Fold,
     /// Takes or renews leadership.
@@ -197,6 +237,48 @@ pub(crate) enum Person {
     Login(u8),
     /// Looks at X and settles an unknown job, truthfully.
     Settle(u8),
+    /// Deletes the row.
+    Delete(u8),
+    /// Schedules it again by hand, whatever its state.
+    Revive(u8),
+    /// Has its post deleted from X.
+    Unpublish(u8, Deleted),
+    /// Bounds what an account's app may cost a month, in posts.
+    Budget(u8, Option<u8>),
+    /// Does something to a recurring post (of two).
+    Recur(u8, Recur),
+}
+
+/// How the deletion of a post goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deleted {
+    Well,
+    Refused,
+    /// X does it, and the answer is lost.
+    AnswerLost,
+}
+
+/// What a person does to a recurring post.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recur {
+    /// Inserts it, for an account.
+    New(u8),
+    /// Changes its text.
+    Text,
+    /// Changes its times.
+    Cron,
+    Pause,
+    Resume,
+    Delete,
+}
+
+/// What a person does in a transaction that stays open. Others see nothing of it until it is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Long {
+    Insert(Draft),
+    Do(Person),
+    Commit,
+    Rollback,
 }
 
 /// What a person changes of a row.
@@ -220,6 +302,9 @@ pub(crate) enum Row {
     Lane(u8),
     Upload(u8),
     Search(u8),
+    Signal(u8),
+    /// Of an upload or a search.
+    Lease(u8),
 }
 
 /// What must pass over a row that somebody holds.
@@ -228,7 +313,10 @@ pub(crate) enum Passer {
     Claim,
     ClaimUploads,
     ClaimLooks,
+    Signals,
     Expire,
+    ExpireUploads,
+    ExpireLooks,
     Missed,
     Held,
     Uploads,

@@ -2,7 +2,10 @@
 //! the lists differ in kind and not only in order.
 
 use crate::chance::Chance;
-use crate::ops::{Draft, Edit, Look, Op, Passer, Person, Post, Row, Schedule, Text, Upload, Work};
+use crate::ops::{
+    Deleted, Draft, Edit, Long, Look, Op, Passer, Person, Post, Probe, Recur, Row, Schedule, Text,
+    Token, Upload, Work,
+};
 use crate::scenes::SCENES;
 
 type Make = fn(&mut Chance) -> Op;
@@ -76,6 +79,49 @@ const KINDS: &[(u16, Make)] = &[
     }),
     (3, |c| Op::Person(Person::Settle(c.small(20)))),
     (5, |c| held(c)),
+    (6, |c| Op::Long(long(c))),
+    (3, |c| {
+        Op::Long(c.of(&[Long::Commit, Long::Commit, Long::Rollback]))
+    }),
+    (3, |c| Op::Cut(c.small(8))),
+    (1, |c| Op::Back(c.of(&[1, 5, 20]))),
+    (1, |c| Op::Days(c.of(&[1, 2, 40]))),
+    (1, |c| {
+        Op::Schedule(c.small(2), Schedule::Trim(c.of(&[1, 3])))
+    }),
+    (2, |c| {
+        let job = c.small(20);
+        Op::Person(c.of(&[Person::Delete(job), Person::Revive(job)]))
+    }),
+    (2, |c| {
+        let how = c.of(&[Deleted::Well, Deleted::Refused, Deleted::AnswerLost]);
+        Op::Person(Person::Unpublish(c.small(20), how))
+    }),
+    (2, |c| {
+        let posts = c.of(&[None, Some(1), Some(3)]);
+        Op::Person(Person::Budget(c.small(3), posts))
+    }),
+    (2, |c| {
+        Op::Work(
+            c.small(3),
+            Work::Probe(c.of(&[Probe::Taken, Probe::Refused])),
+        )
+    }),
+    (3, |c| Op::Work(c.small(3), Work::Refresh(c.small(3)))),
+    (6, |c| {
+        let how = c.of(&[
+            Token::Well,
+            Token::Well,
+            Token::Well,
+            Token::Refused,
+            Token::AnswerLost,
+            Token::Unheard,
+        ]);
+        Op::Work(c.small(3), Work::Token(c.small(3), how))
+    }),
+    (4, |c| Op::Person(Person::Recur(c.small(2), recur(c)))),
+    (3, |c| Op::Schedule(c.small(2), Schedule::ReadRecurring)),
+    (3, |c| Op::Schedule(c.small(2), Schedule::Expand)),
 ];
 
 const ESSENTIAL: u16 = 4;
@@ -269,9 +315,43 @@ fn edit(c: &mut Chance) -> Edit {
     ])
 }
 
+fn recur(c: &mut Chance) -> Recur {
+    let account = c.small(3);
+    c.of(&[
+        Recur::New(account),
+        Recur::New(account),
+        Recur::New(account),
+        Recur::Text,
+        Recur::Cron,
+        Recur::Pause,
+        Recur::Resume,
+        Recur::Delete,
+    ])
+}
+
+fn long(c: &mut Chance) -> Long {
+    if c.one_in(3) {
+        return Long::Insert(draft(c));
+    }
+    let job = c.small(20);
+    let (change, again) = (edit(c), recur(c));
+    Long::Do(c.of(&[
+        Person::Edit(job, change),
+        Person::Edit(job, change),
+        Person::Edit(job, change),
+        Person::Edit(job, Edit::Text),
+        Person::Cancel(job),
+        Person::Retry(job),
+        Person::Delete(job),
+        Person::PauseCampaign,
+        Person::ResumeCampaign,
+        Person::Recur(0, again),
+    ]))
+}
+
 fn held(c: &mut Chance) -> Op {
     let n = c.small(20);
-    let (row, passers): (Row, &[Passer]) = match c.below(5) {
+    let (row, passers): (Row, &[Passer]) = match c.below(7) {
         0 | 1 => (
             Row::Lane(n),
             &[
@@ -291,13 +371,17 @@ fn held(c: &mut Chance) -> Op {
                 Passer::Missed,
                 Passer::Held,
                 Passer::Uploads,
+                Passer::ClaimUploads,
                 Passer::ClaimLooks,
+                Passer::Signals,
             ],
         ),
         3 => (
             Row::Upload(n),
             &[Passer::ClaimUploads, Passer::Uploads, Passer::Claim],
         ),
+        4 => (Row::Signal(n), &[Passer::Signals]),
+        5 => (Row::Lease(n), &[Passer::ExpireUploads, Passer::ExpireLooks]),
         _ => (Row::Search(n), &[Passer::ClaimLooks]),
     };
     Op::Held(row, c.of(passers))

@@ -8,12 +8,13 @@ begin
   return query select format('post %s of job %s is live, but the job is %s with the post %s', l.post_id, l.job_id, j.state, j.post_id)
     from sim.live l left join crier.jobs j on j.id = l.job_id
    where not coalesce(j.state = 'unknown' or (j.state = 'published' and j.post_id = l.post_id and j.account_id = l.account_id), false)
-     and not exists (select 1 from crier.leases s where s.kind = 'publish' and s.subject = l.job_id and s.phase = 'sending');
+     and not exists (select 1 from crier.leases s where s.kind = 'publish' and s.subject = l.job_id and s.phase = 'sending')
+     and not exists (select 1 from sim.gone g where g.job_id = l.job_id);
   return query select format('job %s is published as %s, which does not exist or is another''s', j.id, j.post_id)
     from crier.jobs j where j.state = 'published' and not exists (select 1 from sim.live l where l.post_id = j.post_id and l.job_id = j.id);
   return query select format('crier.posts: post %s and job %s do not agree', p.post_id, p.job_id)
     from crier.posts p left join crier.jobs j on j.id = p.job_id
-   where (j.state, j.post_id) is distinct from ('published', p.post_id);
+   where (j.state, j.post_id) is distinct from ('published', p.post_id) and not exists (select 1 from sim.gone g where g.job_id = p.job_id);
   return query select format('job %s is published without a row in crier.posts', j.id)
     from crier.jobs j where j.state = 'published' and not exists (select 1 from crier.posts p where p.job_id = j.id);
 
@@ -21,12 +22,17 @@ begin
   return query select format('lane %s: in flight is %s, its lease says otherwise', n.account_id, n.in_flight) from crier.lanes n
    where n.in_flight <> exists (select 1 from crier.leases l where l.kind = 'publish' and l.account_id = n.account_id);
   return query select format('job %s is being sent and is %s', l.subject, j.state)
-    from crier.leases l left join crier.jobs j on j.id = l.subject where l.phase = 'sending' and j.state is distinct from 'scheduled';
+    from crier.leases l left join crier.jobs j on j.id = l.subject where l.phase = 'sending' and j.state is distinct from 'scheduled'
+     and not exists (select 1 from sim.gone g where g.job_id = l.subject);
   return query select format('attempt %s of job %s is open though nobody sends it', a.id, a.job_id) from crier.attempts a
    where a.outcome is null and not exists (
      select 1 from crier.leases l where l.phase = 'sending' and l.attempt_id = a.id and l.subject = a.job_id and l.token = a.token);
   return query select format('lease of job %s is sending without an open attempt', l.subject) from crier.leases l
    where l.phase = 'sending' and not exists (select 1 from crier.attempts a where a.id = l.attempt_id and a.outcome is null and a.step = 'publish');
+
+  return query select format('lane %s is in flight and in the scanned range', n.account_id) from crier.lanes n where n.in_flight and n.next_at is not null;
+  return query select format('job %s is in the hands of two', l.subject) from crier.leases l where l.kind in ('publish', 'reconcile')
+   group by l.subject having count(*) > 1;
 
   -- No lane is stranded: due work has a time, a lease, a signal on its way, or a stated reason.
   return query select format('account %s: job %s waits and nothing will serve it', j.account_id, min(j.id))
@@ -38,7 +44,7 @@ begin
     from crier.lanes n cross join lateral (
       select min(coalesce(j.next_attempt_at, j.run_at)) as due from crier.jobs_open j
        where j.account_id = n.account_id and j.state = 'scheduled' and j.held = 0) d
-   where not n.in_flight and d.due is not null and n.next_at > greatest(d.due, n.not_before, moment + interval '31 seconds')
+   where not n.in_flight and d.due is not null and n.next_at > greatest(d.due, n.not_before, moment + interval '31 seconds' + (select by from sim.behind))
      and not exists (select 1 from crier.lane_signals s where s.account_id = n.account_id);
   return query select format('account %s is closed until %s for no reason (%s)', n.account_id, n.not_before, crier.lane_opens(n.account_id))
     from crier.lanes n where n.not_before > moment and n.not_before > crier.lane_opens(n.account_id);
@@ -50,7 +56,7 @@ begin
      or exists (select 1 from crier.leases l where l.kind = 'reconcile' and l.subject = j.id)
      or j.error ->> 'hint' like '%crier jobs settle ' || j.id || ' --published%', false);
   return query select format('job %s is looked up and is %s', r.job_id, j.state)
-    from crier.reconciles r left join crier.jobs j on j.id = r.job_id where j.state is distinct from 'unknown';
+    from crier.reconciles r left join crier.jobs j on j.id = r.job_id where j.state is distinct from 'unknown' and not exists (select 1 from sim.gone g where g.job_id = r.job_id);
   return query select format('a search of job %s is in hand and has a time', l.subject)
     from crier.leases l left join crier.reconciles r on r.job_id = l.subject
    where l.kind = 'reconcile' and (r.job_id is null or r.next_at is not null);
@@ -72,7 +78,9 @@ begin
   return query select format('job %s waits for job %s, which ended', j.id, j.after)
     from crier.jobs_open j left join crier.jobs p on p.id = j.after
    where j.held & 2 <> 0 and p.state in ('published', 'failed', 'cancelled', 'missed')
-     and not exists (select 1 from crier.lane_signals s where s.ended_job = j.after);
+     and not exists (select 1 from crier.lane_signals s where s.ended_job = j.after)
+     -- What somebody held when it was told is found by the sweep.
+     and not exists (select 1 from sim.touched t where t.job_id = j.id);
   return query select format('job %s does not wait for job %s, which is %s', j.id, j.after, p.state)
     from crier.jobs_open j join crier.jobs p on p.id = j.after
    where j.state = 'scheduled' and j.held & 2 = 0 and p.state <> 'published'
@@ -80,39 +88,4 @@ begin
 
   -- Jobs that kill their workers are put aside.
   return query select format('job %s has cost %s workers', j.id, j.crashes) from crier.jobs j where j.crashes > 3 or (j.crashes = 3 and j.state = 'scheduled');
-
-  -- Paused by somebody, and then really paused.
-  return query select format('job %s is paused by nobody', j.id) from crier.jobs_open j
-   where j.state = 'paused' and not exists (select 1 from sim.by_hand b where b.job_id = j.id)
-     and not exists (select 1 from crier.campaigns c where c.name = j.campaign and c.paused);
-  return query select format('job %s may go out though its campaign is paused', j.id)
-    from crier.jobs_open j join crier.campaigns c on c.name = j.campaign and c.paused
-   where j.state = 'scheduled' and not exists (select 1 from sim.by_hand b where b.job_id = j.id)
-     and not exists (select 1 from crier.leases l where l.kind = 'publish' and l.subject = j.id and l.phase = 'sending');
-
-  -- What people read: reasons and counts.
-  return query select format('job %s is %s and does not say why', j.id, j.state) from crier.jobs j
-   where j.state in ('failed', 'missed', 'unknown') and (coalesce(j.error ->> 'code', '') = '' or coalesce(j.error ->> 'title', '') = '');
-  return query select format('job %s counts %s attempts, the ledger %s (%s of them sent)', j.id, j.attempts, c.n, c.sent)
-    from crier.jobs j left join sim.bases b on b.job_id = j.id cross join lateral (
-      select count(*) - coalesce(b.counted, 0) as n,
-             count(*) filter (where a.sent_at is not null) - coalesce(b.counted, 0) as sent
-        from crier.attempts a where a.job_id = j.id and a.step = 'publish' and a.outcome in ('published', 'retry', 'failed', 'unknown')) c
-   where j.state in ('scheduled', 'paused', 'unknown', 'published') and (j.attempts > c.n or (b.job_id is null and j.attempts < c.sent));
-  return query
-    select format('kept numbers %s, counted %s', k, c) from (
-      select to_jsonb(s) as k from (
-        select sum(inserted) as inserted, sum(scheduled) as scheduled, sum(paused) as paused, sum(unknown) as unknown,
-               sum(published) as published, sum(failed) as failed, sum(cancelled) as cancelled, sum(missed) as missed
-          from (select inserted, scheduled, paused, unknown, published, failed, cancelled, missed from crier.totals
-                union all select * from crier.total_deltas) t) s) kept,
-      (select to_jsonb(s) as c from (
-        select count(*) as inserted, count(*) filter (where state = 'scheduled') as scheduled,
-               count(*) filter (where state = 'paused') as paused, count(*) filter (where state = 'unknown') as unknown,
-               count(*) filter (where state = 'published') as published,
-               count(*) filter (where state = 'failed') + (select count(*) from sim.returned r where r.state = 'failed') as failed,
-               count(*) filter (where state = 'cancelled') + (select count(*) from sim.returned r where r.state = 'cancelled') as cancelled,
-               count(*) filter (where state = 'missed') + (select count(*) from sim.returned r where r.state = 'missed') as missed
-          from crier.jobs) s) counted
-   where k <> c;
 end $$;

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use crier_core::answer::Endpoint;
 use crier_core::limit::Window;
+use crier_core::price::{Charge, Priced};
 use crier_store::{Settlement, StoreError, Why};
 use serde_json::{Value, json};
 
+use crate::desk::PRICE;
 use crate::ops::Post;
 use crate::world::{ALLOWANCE, Broken, MARGIN, PostHand, PostStage, World, busy, pick, unexpected};
 use crate::x::{Answer, Body, app_of};
@@ -46,10 +49,24 @@ impl World<'_> {
         };
         self.done += 1;
         let mut hand = self.workers[worker].posts.remove(place);
-        let keep = match &hand.stage {
-            PostStage::Claimed => self.intend(&mut hand, how).await?,
-            PostStage::Sending { .. } => self.send(&mut hand, how).await?,
-            PostStage::Ended(..) => self.settle(&hand, how).await?,
+        let done = match &hand.stage {
+            PostStage::Claimed => self.intend(&mut hand, how).await,
+            PostStage::Sending { .. } => self.send(&mut hand, how).await,
+            PostStage::Ended(..) => self.settle(&hand, how).await,
+        };
+        let keep = match done {
+            Err(broken) if self.tolerates(&broken).await => match &hand.stage {
+                // Surely not sent: it goes back to its lane.
+                PostStage::Claimed => {
+                    hand.stage = self.snoozed(Some(2), "db_error");
+                    true
+                }
+                // Perhaps sent: nothing is written, the lease runs out.
+                PostStage::Sending { .. } => false,
+                // Written again.
+                PostStage::Ended(..) => true,
+            },
+            done => done?,
         };
         if keep {
             self.workers[worker].posts.insert(place, hand);
@@ -107,7 +124,7 @@ impl World<'_> {
             Ok(_) if how == Post::IntentUnheard => hand.stage = self.snoozed(Some(2), "db_error"),
             Ok(_) => {
                 hand.stage = PostStage::Sending {
-                    begun: self.now,
+                    begun: self.real,
                     media,
                 }
             }
@@ -123,7 +140,7 @@ impl World<'_> {
             return Ok(true);
         };
         // A process that was stopped between intent and call finds by its own clock that it is too late.
-        if self.now > *begun + ALLOWANCE {
+        if self.real > *begun + ALLOWANCE {
             return Ok(false);
         }
         let (job, account) = (hand.job.lease.subject, hand.job.lease.account);
@@ -151,13 +168,13 @@ impl World<'_> {
             Post::Late(seconds) => {
                 self.x
                     .late
-                    .push((self.now + TimeDelta::seconds(i64::from(seconds)), body));
+                    .push((self.real + TimeDelta::seconds(i64::from(seconds)), body));
                 (unknown("no_answer"), Vec::new())
             }
             Post::NotSent => (retry("not_sent"), Vec::new()),
             Post::Refused => (
                 Settlement::Failed(why("refused")),
-                self.x.windows(self.now, account, 0),
+                self.x.windows(self.real, account, 0),
             ),
             Post::MediaRefused if !media.is_empty() => {
                 let again = self
@@ -189,7 +206,7 @@ impl World<'_> {
             }
             _ => {
                 let answer = self.deed(&body).await?;
-                let windows = self.x.windows(self.now, account, 0);
+                let windows = self.x.windows(self.real, account, 0);
                 let settlement = match answer {
                     Answer::Created(post_id) => Settlement::Published { post_id },
                     Answer::Duplicate => unknown("duplicate"),
@@ -214,7 +231,7 @@ impl World<'_> {
 
     /// X carries a call out.
     pub(crate) async fn deed(&mut self, body: &Body) -> Result<Answer, Broken> {
-        let answer = self.x.create(self.now, body)?;
+        let answer = self.x.create(self.real, body)?;
         if let Answer::Created(id) = &answer {
             sqlx::query("insert into sim.live values ($1, $2, $3)")
                 .bind(id)
@@ -237,19 +254,27 @@ impl World<'_> {
         }
         let lease = hand.job.lease;
         let held = self.holds(&lease).await;
-        match self
-            .fenced(
-                "settle",
-                &lease,
-                self.db.store.settle(&lease, windows, settlement),
-            )
-            .await?
-        {
+        let is_published = matches!(settlement, Settlement::Published { .. });
+        let charge = is_published.then_some(Charge {
+            kind: Priced::Post,
+            calls: 1,
+            micro_usd: PRICE,
+        });
+        let write =
+            self.db
+                .store
+                .settle_by(&lease, Endpoint::CreatePost, windows, settlement, charge);
+        match self.fenced("settle", &lease, write).await? {
             Ok(_) => {
+                if is_published {
+                    self.charged(lease.account).await;
+                }
                 self.heard(lease.account, windows);
                 Ok(how == Post::SettledUnheard)
             }
             Err(StoreError::LeaseLost { .. }) if !held => Ok(false),
+            // Its row was deleted while it was being sent: nobody can write down more.
+            Err(StoreError::JobChanged { job }) if self.state(job).await.is_none() => Ok(false),
             Err(error) => Err(format!(
                 "settle {settlement:?} of job {}: {error}",
                 lease.subject

@@ -11,7 +11,7 @@ use crate::shrink::shrink;
 use crate::world::{Broken, World};
 
 /// Seeds of an ordinary run.
-const SEEDS: u64 = 50;
+const SEEDS: u64 = 40;
 /// Databases, and so lists at once.
 const LANES: u64 = 2;
 
@@ -91,6 +91,8 @@ async fn seed(db: &Db, seed: u64, is_shown: bool) -> (usize, u32) {
         Ok((done, _)) => (ops.len(), done),
         Err(broken) => {
             let finish = finishes(seed);
+            let shrinks = setting("CRIER_SIM_SHRINK").is_none_or(|it| it != "0");
+            assert!(shrinks, "seed {seed} breaks a promise: {broken}");
             let few = shrink(db, &ops, finish, &broken).await;
             let again = run(db, &few, finish).await.err().unwrap_or_default();
             panic!(

@@ -1,7 +1,7 @@
 //! Operations that often go together, so that rare meetings are not left to chance alone.
 
 use crate::chance::Chance;
-use crate::ops::{Edit, Look, Op, Person, Post, Schedule, Upload, Work};
+use crate::ops::{Edit, Long, Look, Op, Person, Post, Recur, Schedule, Token, Upload, Work};
 
 /// What often goes together, so that rare meetings are not left to chance alone.
 pub(crate) type Scene = fn(&mut Chance) -> Vec<Op>;
@@ -81,6 +81,70 @@ pub(crate) const SCENES: &[Scene] = &[
             Op::Work(worker, Work::Post(0, Post::Well)),
         ]
     },
+    // A person's transaction is open while others go on.
+    |c| {
+        let (job, worker) = (c.small(20), c.small(3));
+        let acts = [
+            Person::Edit(job, Edit::Text),
+            Person::Edit(job, Edit::RunAt(0)),
+            Person::Edit(job, Edit::Priority(1)),
+            Person::Edit(job, Edit::Account(c.small(3))),
+            Person::Cancel(job),
+            Person::PauseCampaign,
+        ];
+        vec![
+            signals(c),
+            claim(c),
+            Op::Long(Long::Do(c.of(&acts))),
+            begin(c),
+            begin(c),
+            Op::Work(worker, Work::Post(0, Post::Well)),
+            signals(c),
+            Op::Long(c.of(&[Long::Commit, Long::Rollback])),
+            begin(c),
+        ]
+    },
+    // The database fails in the midst of an attempt.
+    |c| {
+        let at = c.small(10);
+        let mut ops = vec![signals(c), claim(c)];
+        let place = usize::from(c.small(5));
+        ops.extend((0..3).map(|_| begin(c)));
+        ops.insert(place.min(ops.len()), Op::Cut(at));
+        ops
+    },
+    // A token is refreshed, and somebody stalls.
+    |c| {
+        let (worker, account) = (c.small(3), c.small(3));
+        let late = c.of(&[1, 1, 125]);
+        vec![
+            Op::Work(worker, Work::Refresh(account)),
+            Op::Work(worker, Work::Token(0, Token::Well)),
+            Op::Wait(late),
+            Op::Work((worker + 1) % 3, Work::Refresh(account)),
+            Op::Work((worker + 1) % 3, Work::Token(0, Token::Well)),
+            Op::Work(worker, Work::Token(0, Token::Well)),
+            Op::Work(worker, Work::Refresh(account)),
+        ]
+    },
+    // Slots become jobs, while the post that repeats is changed.
+    |c| {
+        let n = c.small(2);
+        let acts = [Recur::Text, Recur::Cron, Recur::Pause, Recur::Resume];
+        vec![
+            Op::Person(Person::Recur(n, Recur::New(c.small(3)))),
+            Op::Schedule(0, Schedule::ReadRecurring),
+            Op::Schedule(1, Schedule::ReadRecurring),
+            Op::Schedule(0, Schedule::Expand),
+            Op::Person(Person::Recur(n, c.of(&acts))),
+            Op::Schedule(1, Schedule::Expand),
+            Op::Wait(c.of(&[60, 300, 900])),
+            Op::Schedule(0, Schedule::ReadRecurring),
+            Op::Schedule(0, Schedule::Expand),
+        ]
+    },
+    // Old history goes.
+    |c| vec![Op::Days(c.of(&[2, 40])), Op::Schedule(0, Schedule::Trim(1))],
     // An answer is lost, and somebody looks for the post.
     |c| {
         let lost = [

@@ -66,6 +66,15 @@ impl World<'_> {
                 }
                 false
             }
+            Schedule::ReadRecurring => {
+                self.read_recurring(scheduler).await?;
+                false
+            }
+            Schedule::Expand => self.expand(scheduler).await?,
+            Schedule::Trim(days) => {
+                self.trim(days).await?;
+                false
+            }
             Schedule::Fold => {
                 store.fold_totals().await.map_err(failed)?;
                 false

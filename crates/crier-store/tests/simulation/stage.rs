@@ -53,6 +53,7 @@ impl World<'_> {
         };
         self.done += 1;
         let mut hand = self.workers[worker].uploads.remove(place);
+        // What the database does not take is left to the lease.
         if self.upload_step(&mut hand, how).await? {
             self.workers[worker].uploads.insert(place, hand);
         }
@@ -101,7 +102,7 @@ impl World<'_> {
             return self.begin_upload(hand, how).await;
         };
         if hand.is_final {
-            let now = self.now;
+            let now = self.real;
             let left = self
                 .x
                 .media
@@ -112,7 +113,7 @@ impl World<'_> {
                     new_session: true,
                     ..put_off
                 };
-                let write = store.put_off_upload(&hand.upload, now, &anew);
+                let write = store.put_off_upload(&hand.upload, self.now, &anew);
                 return lost_or(
                     self.fenced("put_off_upload", &lease, write).await?,
                     "put_off_upload",
@@ -155,7 +156,7 @@ impl World<'_> {
             .as_ref()
             .map(ToString::to_string)
             .unwrap_or_default();
-        let media_id = self.x.begin_media(self.now, lease.account, &item, life);
+        let media_id = self.x.begin_media(self.real, lease.account, &item, life);
         let session = NewSession {
             media_id: media_id.clone(),
             media_type: "image/png".into(),

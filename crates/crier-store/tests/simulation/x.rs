@@ -1,6 +1,6 @@
 //! X as the simulation knows it: posts, media ids, windows, the duplicate rule, and what it is slow to show.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use crier_core::limit::{LimitClass, Window, WindowLength};
@@ -33,6 +33,7 @@ pub(crate) struct Live {
     pub(crate) id: String,
     pub(crate) at: DateTime<Utc>,
     pub(crate) body: Body,
+    pub(crate) is_deleted: bool,
 }
 
 /// A file that X has.
@@ -59,6 +60,9 @@ pub(crate) struct X {
     pub(crate) media: BTreeMap<String, Media>,
     /// Calls that it carries out later.
     pub(crate) late: Vec<(DateTime<Utc>, Body)>,
+    /// Accounts whose one good token nobody has: only a login helps.
+    pub(crate) lost: BTreeSet<i64>,
+    grants: BTreeMap<i64, String>,
     windows: BTreeMap<(LimitClass, i64), (DateTime<Utc>, i64)>,
     serial: i64,
 }
@@ -95,6 +99,7 @@ impl X {
             id: id.to_string(),
             at: now,
             body: body.clone(),
+            is_deleted: false,
         });
         Ok(Answer::Created(id.to_string()))
     }
@@ -144,6 +149,30 @@ impl X {
         self.posts.iter().find(|live| live.body.job == job)
     }
 
+    /// It is gone from everybody's list.
+    pub(crate) fn delete(&mut self, id: &str) {
+        for live in self.posts.iter_mut().filter(|live| live.id == id) {
+            live.is_deleted = true;
+        }
+    }
+
+    /// A person has logged in: from now on X takes this refresh token.
+    pub(crate) fn grant(&mut self, account: i64, token: String) {
+        self.lost.remove(&account);
+        self.grants.insert(account, token);
+    }
+
+    /// Another refresh token for this one, if it is the one that X takes; the old one is spent.
+    pub(crate) fn refresh(&mut self, account: i64, token: &str) -> Option<String> {
+        let grant = self.grants.get_mut(&account)?;
+        if grant != token {
+            return None;
+        }
+        self.serial += 1;
+        *grant = format!("token {}", self.serial);
+        Some(grant.clone())
+    }
+
     /// What the account's list shows now.
     pub(crate) fn list(
         &self,
@@ -152,7 +181,10 @@ impl X {
         from: DateTime<Utc>,
     ) -> Vec<(String, String)> {
         let shown = self.posts.iter().filter(|live| {
-            live.body.account == account && live.at >= from && live.at + SHOWN_AFTER <= now
+            live.body.account == account
+                && !live.is_deleted
+                && live.at >= from
+                && live.at + SHOWN_AFTER <= now
         });
         shown
             .map(|live| (live.id.clone(), live.body.text.clone()))

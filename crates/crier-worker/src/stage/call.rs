@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use crier_core::answer::{CallFault, Endpoint};
-use crier_core::limit::{Window, blocked_until};
+use crier_core::limit::{Window, believed, blocked_until};
 use crier_core::price::Priced;
 use crier_core::retry::backoff;
 use crier_core::verdict::{Action, Step, Verdict, judge};
@@ -160,7 +160,12 @@ impl Staging {
 
     /// Keeps what the headers said. A segment with calls left is no news worth a write.
     async fn note(&mut self, endpoint: Endpoint, windows: &[Window]) -> Result<(), Trouble> {
-        let until = blocked_until(windows);
+        let mut until = blocked_until(windows);
+        if until.is_some() {
+            let now = self.worker.store.now().await;
+            let now = now.map_err(|error| Trouble::Stop(error.into()))?;
+            until = blocked_until(&believed(windows, now));
+        }
         if let Some(until) = until {
             self.close(endpoint, until);
         }

@@ -258,7 +258,13 @@ impl Staging {
                     Err(error) => Err(error),
                 }
             }
-            NoToken::Busy => self.worker.store.now().await.map(|now| {
+            NoToken::Later(wait) => self
+                .worker
+                .store
+                .now()
+                .await
+                .map(|now| later(wait.until.unwrap_or(now), wait.why)),
+            NoToken::Busy | NoToken::TooSoon(_) => self.worker.store.now().await.map(|now| {
                 let title = "another process is refreshing the token";
                 later(
                     now + BUSY_WAIT,

@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::server::{bearer, client};
+use crate::server::{bearer, client, in_time};
 
 /// Answers tried; each is read by every call.
 const ANSWERS: usize = 150;
 /// Most characters of a detail for people: X's own 1,000, its title, and our words around them.
-const MOST: usize = 1_600;
+pub(crate) const MOST: usize = 1_600;
 
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -109,7 +109,7 @@ async fn telling(told: Arc<Mutex<Vec<u8>>>) -> XClient {
 }
 
 /// Every call of the client; the faults that they end in.
-async fn every_call(x: &XClient) -> Vec<CallFault> {
+pub(crate) async fn every_call(x: &XClient) -> Vec<CallFault> {
     let auth = bearer();
     let app = AppCredentials {
         client_id: "cid".into(),
@@ -133,7 +133,9 @@ async fn every_call(x: &XClient) -> Vec<CallFault> {
     let token = "refresh-token".to_owned().into();
     [
         x.me(&auth).await.err(),
-        x.create_post(&auth, &json!({"text": "hi"})).await.err(),
+        x.create_post(&auth, &json!({"text": "hi"}), &in_time())
+            .await
+            .err(),
         x.user_posts(&auth, "1", from, None).await.err(),
         x.delete_post(&auth, "1").await.err(),
         x.media_initialize(&auth, &media).await.err(),

@@ -11,11 +11,11 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::server::{Server, TOKEN, bearer, client, config, oauth1, raw};
+use crate::server::{Server, TOKEN, bearer, client, config, in_time, oauth1, raw};
 
 async fn create(client: &XClient) -> CallFault {
     let fault = client
-        .create_post(&bearer(), &json!({"text": "hi"}))
+        .create_post(&bearer(), &json!({"text": "hi"}), &in_time())
         .await
         .unwrap_err();
     assert!(
@@ -342,7 +342,7 @@ async fn a_request_lost_on_a_kept_connection_is_not_sent_again() {
     });
     let there = client(address, MediaEncoding::Multipart);
     there
-        .create_post(&bearer(), &json!({"text": "one"}))
+        .create_post(&bearer(), &json!({"text": "one"}), &in_time())
         .await
         .unwrap();
     no_answer(create(&there).await);
@@ -384,4 +384,54 @@ async fn a_fault_names_no_query() {
         !detail.contains("private-page") && detail.contains("GET /2/users/{id}/tweets"),
         "{detail}"
     );
+}
+
+#[tokio::test]
+async fn a_refused_signature_of_another_time_is_told_as_such_and_the_next_is_dated_by_x() {
+    let date = "Wed, 25 Nov 2026 12:00:00 GMT";
+    let body =
+        json!({"title": "Unauthorized", "detail": "Unauthorized", "status": 401}).to_string();
+    let server = Server::answering(401, &[("date", date)], body).await;
+    // Its clock stands in 2011.
+    let client = server.client();
+    let call = async || {
+        client
+            .create_post(&oauth1(), &json!({"text": "hi"}), &in_time())
+            .await
+    };
+    let answer = refused(call().await.unwrap_err());
+    assert!(
+        answer.detail.contains("timestamp out of bounds")
+            && answer.detail.contains("behind X's clock"),
+        "{answer:?}"
+    );
+    let verdict = crier_core::verdict::judge(
+        crier_core::verdict::Step::Publish,
+        &CallFault::Refused(answer),
+    );
+    assert_eq!(
+        verdict.code, "clock_skew",
+        "and no account is stopped for it"
+    );
+    let answer = refused(call().await.unwrap_err());
+    assert_eq!(answer.detail, "Unauthorized", "{answer:?}");
+    let begin = 1_795_608_000_i64;
+    let dated = |seen: &crate::server::Seen| {
+        let header = seen.header("authorization");
+        let (_, rest) = header.split_once("oauth_timestamp=\"").unwrap();
+        rest.split_once('"').unwrap().0.parse::<i64>().unwrap()
+    };
+    let seen = server.all();
+    assert_eq!(dated(&seen[0]), 1_318_622_958);
+    assert!((begin..begin + 60).contains(&dated(&seen[1])));
+    // Whoever knows better than this machine may say so beforehand.
+    let client = server.client();
+    client.told_the_time(chrono::DateTime::from_timestamp(begin, 0).unwrap());
+    let answer = refused(
+        client
+            .create_post(&oauth1(), &json!({"text": "hi"}), &in_time())
+            .await
+            .unwrap_err(),
+    );
+    assert_eq!(answer.detail, "Unauthorized", "{answer:?}");
 }

@@ -3,9 +3,13 @@
 #[cfg(test)]
 mod anything;
 #[cfg(test)]
+mod departure;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod handshake;
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod media;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use url::Url;
 
-use crate::server::{Server, TOKEN, bearer, config, oauth1};
+use crate::server::{Server, TOKEN, bearer, config, in_time, oauth1};
 
 fn confidential() -> AppCredentials {
     AppCredentials {
@@ -178,7 +178,11 @@ async fn create_and_delete() {
         r#"{"data":{"id":"1346889436626259968","text":"Hi"},"errors":[{"title":"partial"}]}"#;
     let server = Server::answering(201, &[], body).await;
     let post = json!({"text": "Hi", "media": {"media_ids": ["11"]}, "reply": {"in_reply_to_tweet_id": "9"}});
-    let reply = server.client().create_post(&bearer(), &post).await.unwrap();
+    let reply = server
+        .client()
+        .create_post(&bearer(), &post, &in_time())
+        .await
+        .unwrap();
     assert_eq!(
         (reply.value, reply.status),
         (PostId("1346889436626259968".into()), 201)
@@ -249,7 +253,7 @@ async fn oauth1_signs_the_query_and_no_json() {
     let server = Server::ok(json!({"data": {"id": "11"}})).await;
     server
         .client()
-        .create_post(&oauth1(), &json!({"text": "x"}))
+        .create_post(&oauth1(), &json!({"text": "x"}), &in_time())
         .await
         .unwrap();
     let url = Url::parse(&format!("http://{}/2/tweets", server.address)).unwrap();
@@ -288,7 +292,7 @@ async fn a_post_of_v1_is_a_form_of_which_nothing_is_signed() {
     let fields = [("status", "hi ü & =".to_owned()), ("lat", "1.5".to_owned())];
     let reply = server
         .client()
-        .update_with_media(&oauth1(), &fields, vec![media.clone(), media])
+        .update_with_media(&oauth1(), &fields, vec![media.clone(), media], &in_time())
         .await
         .unwrap();
     assert_eq!(reply.value, PostId(id.to_string()));

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Response};
-use crier_x::{Auth, Chance, MediaEncoding, XClient, XConfig};
+use crier_x::{Auth, Chance, Departure, MediaEncoding, XClient, XConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -40,6 +41,11 @@ impl Seen {
             .into_owned()
             .collect()
     }
+}
+
+/// A departure that no call of a test misses.
+pub(crate) fn in_time() -> Departure {
+    Departure::until(Instant::now() + Duration::from_hours(1))
 }
 
 #[derive(Clone)]
@@ -99,6 +105,11 @@ impl Server {
         let seen = self.seen.lock().unwrap();
         assert_eq!(seen.len(), 1, "{seen:?}");
         seen[0].clone()
+    }
+
+    /// All that came, in order.
+    pub(crate) fn all(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
     }
 
     pub(crate) fn count(&self) -> usize {

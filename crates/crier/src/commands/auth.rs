@@ -11,17 +11,15 @@ use clap::{Args, Subcommand};
 use crier_core::answer::CallFault;
 use crier_core::verdict::{Step, judge};
 use crier_store::{Import, OAuth1Tokens, OAuth2Tokens, Store};
-use crier_worker::keep_tokens;
-use crier_x::AppCredentials;
+use crier_worker::{Gate, NoToken, TokenWait};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
-use uuid::Uuid;
 
 use super::Context;
 use crate::connect;
 use crate::exit::{Outage, Refusal, Refuse};
-use crate::screen::span;
+use crate::screen::{instant, span};
 
 /// Longer than connecting, asking and saving.
 const REFRESH_LEASE: Duration = Duration::from_mins(2);
@@ -45,16 +43,22 @@ pub(crate) enum Auth {
     #[command(after_help = IMPORT)]
     Import,
     /// Renew an account's access token now, whether it is old or not.
-    Refresh(One),
+    Refresh(Renew),
     /// Take an account's grants back at X and forget them; its jobs wait for the next login.
     Revoke(revoke::Options),
 }
 
-/// An account.
+/// An account whose token to renew.
 #[derive(Debug, Args)]
-pub(crate) struct One {
+#[command(
+    after_help = "crier renews tokens by itself. X gives each pair for the one before it, once: a token that was renewed in the last ten minutes, or that X has just refused to renew, is left alone."
+)]
+pub(crate) struct Renew {
     /// Its handle, with or without `@`.
     account: String,
+    /// Ask X although that was done, or failed, a moment ago.
+    #[arg(long)]
+    force: bool,
 }
 
 impl Auth {
@@ -62,7 +66,7 @@ impl Auth {
         match self {
             Self::Login(options) => options.run(&context).await,
             Self::Import => import(&context).await,
-            Self::Refresh(One { account }) => refresh(&context, &account).await,
+            Self::Refresh(options) => refresh(&context, &options).await,
             Self::Revoke(options) => options.run(&context).await,
         }
     }
@@ -181,72 +185,82 @@ async fn import(context: &Context) -> anyhow::Result<()> {
     )
 }
 
-async fn refresh(context: &Context, handle: &str) -> anyhow::Result<()> {
+async fn refresh(context: &Context, options: &Renew) -> anyhow::Result<()> {
     let store = connect::ready_store(&context.config).await?;
-    let x = connect::x(&context.config)?;
-    let account = connect::account(&store, handle).await?;
-    let Some(lease) = store
-        .begin_refresh(Uuid::new_v4(), account.id, REFRESH_LEASE)
+    let worker = connect::worker(&context.config, &store)?;
+    let account = connect::account(&store, &options.account).await?;
+    let handle = &account.handle;
+    let renewable = store
+        .tokens(account.id)
         .await?
-    else {
-        return Refusal::new(format!(
-            "another process is refreshing the token of `{}` at this moment",
-            account.handle
-        ))
-        .hint("wait a few seconds and look with `crier accounts show`")
-        .fail();
-    };
-    let tokens = match store.tokens(account.id).await {
-        Ok(tokens) => tokens,
-        Err(error) => {
-            store.abandon_refresh(&lease).await?;
-            return Err(error.into());
-        }
-    };
-    let spendable = tokens.and_then(|tokens| Some((tokens.refresh_token.clone()?, tokens)));
-    let Some((refresh_token, tokens)) = spendable else {
-        store.abandon_refresh(&lease).await?;
+        .filter(|tokens| tokens.refresh_token.is_some());
+    let Some(tokens) = renewable else {
         return nothing_to_refresh(&store, &account).await;
     };
-    let app = AppCredentials {
-        client_id: tokens.client_id.clone(),
-        client_secret: tokens.client_secret.clone(),
+    let gate = if options.force {
+        Gate::FORCED
+    } else {
+        Gate::REFUSED
     };
-    match x.refresh(&app, &refresh_token).await {
-        Ok(reply) => {
-            let rotated = OAuth2Tokens {
-                client_id: tokens.client_id,
-                client_secret: tokens.client_secret,
-                access_token: reply.value.access_token,
-                refresh_token: Some(reply.value.refresh_token.unwrap_or(refresh_token)),
-                expires_in_s: i64::try_from(reply.value.expires_in_s).unwrap_or(i64::MAX),
-                scopes: Vec::new(),
-            };
-            keep_tokens(&store, &lease, tokens.version, &rotated).await?;
-            if context.screen.json {
-                return context.screen.object(
-                    &json!({"account": account.handle, "expires_in_s": rotated.expires_in_s}),
-                );
-            }
-            let life = Duration::from_secs(reply.value.expires_in_s).as_secs_f64();
-            context.screen.line(&format!(
-                "the token of {} is new and lasts {}",
-                account.handle,
-                span(life)
-            ));
-            Ok(())
+    let what = format!("the token of `{handle}` was not refreshed");
+    let force = format!("`crier auth refresh {handle} --force` asks X all the same");
+    let fresh = match worker.refresh(account.id, tokens.version, gate).await {
+        Ok(fresh) => fresh,
+        Err(NoToken::Absent) => return nothing_to_refresh(&store, &account).await,
+        Err(NoToken::Busy) => {
+            return Refusal::new(format!(
+                "another process is refreshing the token of `{handle}` at this moment"
+            ))
+            .hint("wait a few seconds and look with `crier accounts show`")
+            .fail();
         }
-        Err(fault) => {
-            if let Err(error) = store.abandon_refresh(&lease).await {
-                tracing::warn!(
-                    code = error.code(),
-                    "the right to refresh could not be given back: {error}"
-                );
-            }
-            let hint = judge(Step::Token, &fault).hint;
-            let what = format!("the token of `{}` was not refreshed", account.handle);
-            Err(trouble(&what, &fault, hint))
+        Err(NoToken::TooSoon(until)) => {
+            return Refusal::new(format!(
+                "{what}: that was done a moment ago, and whoever does it over and over loses the grant; it may be again at {}",
+                instant(until)
+            ))
+            .hint(force)
+            .fail();
         }
+        Err(NoToken::Later(wait)) => return Err(put_off(&what, &force, &wait)),
+        Err(NoToken::Fault(fault)) => {
+            return Err(trouble(&what, &fault, judge(Step::Token, &fault).hint));
+        }
+        Err(NoToken::Store(error)) => return Err(error.into()),
+    };
+    let life = fresh.access_expires_at - store.now().await?;
+    if context.screen.json {
+        return context
+            .screen
+            .object(&json!({"account": handle, "expires_in_s": life.num_seconds()}));
+    }
+    context.screen.line(&format!(
+        "the token of {handle} is new and lasts {}",
+        span(life.as_seconds_f64())
+    ));
+    Ok(())
+}
+
+/// What X said just now, or what it said the last time and why it is not asked again yet.
+fn put_off(what: &str, force: &str, wait: &TokenWait) -> anyhow::Error {
+    let said = |key: &str| wait.why.error[key].as_str().unwrap_or_default();
+    let words = match said("detail") {
+        "" => said("title").to_owned(),
+        detail => format!("{}: {detail}", said("title")),
+    };
+    match (&wait.fault, wait.until) {
+        (Some(fault), _) if !said("code").starts_with("rotation_") => {
+            trouble(what, fault, said("hint"))
+        }
+        (None, Some(until)) => Refusal::new(format!(
+            "{what}: the last time it was {words}; X is asked again at {}",
+            instant(until)
+        ))
+        .hint(force)
+        .into(),
+        _ => Refusal::new(format!("{what}: {words}"))
+            .hint(said("hint"))
+            .into(),
     }
 }
 

@@ -39,7 +39,13 @@ impl ConfigCommand {
                     config.database.url.as_ref(),
                     config.database.url_file.as_deref(),
                 )?;
+                config::secret(
+                    "database.direct_url",
+                    config.database.direct_url.as_ref(),
+                    config.database.direct_url_file.as_deref(),
+                )?;
                 connect::key(config)?;
+                connect::other_keys(config)?;
                 connect::x(config)?;
                 if screen.json {
                     return screen.object(&serde_json::json!({"ok": true}));

@@ -17,12 +17,12 @@ use crate::exit::Refusal;
 use crate::screen::{note, span};
 use crate::{connect, host};
 
-/// Clocks that are further apart than this make tokens look fresh that are not, and resets wrong.
-const MOST_SKEW_S: f64 = 2.0;
 /// Notifications arrive at once, or not at all.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A process notes every ten seconds that it is here.
 const SEEN_S: u32 = 30;
+/// A transaction that is open for longer than this is told of: crier's own last seconds at most.
+const LONG: Duration = Duration::from_secs(30);
 /// Oldest Postgres that crier's tables work on.
 const OLDEST: u32 = 15;
 
@@ -185,19 +185,43 @@ async fn database(config: &Config, store: &Store, report: &mut Report) -> anyhow
     report.must(
         said.writable,
         "database takes writes",
-        if said.writable {
-            "yes"
-        } else {
-            "no, it is a standby"
+        match (said.writable, said.standby) {
+            (true, _) => "yes",
+            (false, true) => "no, it is a standby",
+            (false, false) => "no, default_transaction_read_only is on for this user or database",
         },
-        "name the primary in DATABASE_URL",
+        if said.standby {
+            "name the primary in DATABASE_URL"
+        } else {
+            "nothing is published until it is off: show default_transaction_read_only"
+        },
     );
     report.must(
-        skew.abs() <= MOST_SKEW_S,
+        skew.abs() <= host::MOST_SKEW_S,
         "clock",
-        format!("the database's is {skew:+.3} s from this machine's"),
-        "set both by NTP: the database's clock decides when a post is due",
+        if skew.abs() <= host::MOST_SKEW_S {
+            format!("the database's is {skew:+.3} s from this machine's")
+        } else {
+            format!("this machine's is {} the database's", host::apart(skew))
+        },
+        "set both by NTP: the database's clock decides when a post is due, and X's limits end by the true time",
     );
+    if store.is_pooled() {
+        let past = "set database.direct_url to the address of Postgres itself: `crier migrate` needs it, and notifications arrive by it";
+        if store.has_session() {
+            report.ok(
+                "pooler",
+                "in between, and database.direct_url leads past it",
+            );
+        } else {
+            report.add(
+                "pooler",
+                Mark::Doubt,
+                "in between, and no way past it is known",
+                past,
+            );
+        }
+    }
     notify(store, report).await;
     match store.schema_state().await? {
         SchemaState::Current => report.ok("schema", "up to date"),
@@ -241,6 +265,7 @@ async fn database(config: &Config, store: &Store, report: &mut Report) -> anyhow
             "create them as a superuser if people shall insert with their rights only",
         );
     }
+    holders(store, report).await?;
     if store.leader_held().await? {
         report.ok("scheduler", "one leads");
     } else {
@@ -253,6 +278,38 @@ async fn database(config: &Config, store: &Store, report: &mut Report) -> anyhow
     }
     present(store, report).await?;
     accounts::accounts(config, store, report).await
+}
+
+/// Sessions whose transactions have been open for long, or that block somebody.
+async fn holders(store: &Store, report: &mut Report) -> anyhow::Result<()> {
+    let holders = store.holders(LONG).await?;
+    if holders.is_empty() {
+        report.ok("transactions", "none is open for long");
+    }
+    for holder in holders {
+        let since = holder.age_s.map_or_else(
+            || "since a time that this user may not see (grant pg_read_all_stats)".to_owned(),
+            |age| format!("for {}", span(age)),
+        );
+        let effect = match (holder.waiting, holder.locks) {
+            (1.., _) => format!("{} wait for it now", holder.waiting),
+            (_, true) => "it has locks on crier's tables".to_owned(),
+            (_, false) => "its snapshot keeps dead rows from being cleaned up".to_owned(),
+        };
+        report.add(
+            "transactions",
+            Mark::Doubt,
+            format!(
+                "session {} of user {} ({}) has been in one {since}; {effect}",
+                holder.pid, holder.user_name, holder.application_name
+            ),
+            &format!(
+                "let it end, or end it: select pg_terminate_backend({})",
+                holder.pid
+            ),
+        );
+    }
+    Ok(())
 }
 
 async fn present(store: &Store, report: &mut Report) -> anyhow::Result<()> {
@@ -285,7 +342,7 @@ async fn present(store: &Store, report: &mut Report) -> anyhow::Result<()> {
 }
 
 async fn notify(store: &Store, report: &mut Report) {
-    let hint = "a pooler in transaction mode loses notifications: connect to Postgres itself, or set scheduler.notify to false";
+    let hint = "a pooler in transaction mode loses notifications: set database.direct_url to the address of Postgres itself";
     match store.notify_works(PATIENCE).await {
         Ok(true) => report.ok("notifications", "arrive"),
         Ok(false) => report.add(

@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use crier_store::{JOB_STATES, JobFilter, JobRow, LedgerRow, Store};
+use crier_store::{JOB_STATES, JobFilter, JobRow, Store};
 use serde_json::{Value, json};
 
 mod lint;
+mod settle;
 mod unpublish;
+mod why;
 
 use super::Context;
-use super::standing::{Stops, needs};
 use super::watch::{Selection, watch};
 use crate::connect;
 use crate::exit::Refusal;
-use crate::screen::{instant, note, reason, short, told_instant};
+use crate::screen::{instant, reason, short, told_instant};
 
 /// States of a job that has not ended.
 const OPEN: [&str; 3] = ["scheduled", "paused", "unknown"];
@@ -33,7 +34,8 @@ pub(crate) enum Jobs {
     /// Schedule one again that failed, was missed or cancelled.
     Retry(One),
     /// Say what became of one that stays unknown.
-    Settle(Settle),
+    #[command(after_help = settle::AFTER)]
+    Settle(settle::Settle),
     /// Follow jobs until they have ended; fails if one did not go out.
     Watch(Watch),
     /// Say what X would refuse of jobs that wait; fails if one can never go out.
@@ -67,30 +69,6 @@ pub(crate) struct List {
     limit: u32,
 }
 
-/// What became of it.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false, id = "outcome")]
-pub(crate) struct Outcome {
-    /// It is on X as this post.
-    #[arg(long, value_name = "POST_ID")]
-    published: Option<String>,
-    /// It is not on X: send it again.
-    #[arg(long)]
-    retry: bool,
-}
-
-/// A job, and what became of it.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Only you can look where crier may not. Be sure: --retry of a post that is on X posts it twice."
-)]
-pub(crate) struct Settle {
-    /// Its number.
-    id: i64,
-    #[command(flatten)]
-    outcome: Outcome,
-}
-
 /// Which jobs to follow.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false, id = "which")]
@@ -116,48 +94,19 @@ impl Jobs {
                 screen.rows(&rows, &HEAD, "no such jobs", cells)
             }
             Self::Show(One { id }) => {
-                let job = existing(&store, id).await?;
+                let mut job = existing(&store, id).await?;
+                let search = store.search(id).await?;
                 if screen.json {
+                    if let Some(search) = search {
+                        job["search"] = json!(search);
+                    }
                     return screen.object(&job);
                 }
-                screen.facts(lines(&job).into_iter());
+                let search = search.map(|search| vec!["search".to_owned(), why::told(&search)]);
+                screen.facts(lines(&job).into_iter().chain(search));
                 Ok(())
             }
-            Self::Why(One { id }) => {
-                let job = existing(&store, id).await?;
-                let rows = store.ledger(id).await?;
-                let none = format!(
-                    "nothing was tried yet: job {id} is {}",
-                    job["state"].as_str().unwrap_or_default()
-                );
-                screen.rows(
-                    &rows,
-                    &[
-                        "attempt",
-                        "step",
-                        "began",
-                        "took",
-                        "outcome",
-                        "HTTP",
-                        "what X said",
-                    ],
-                    &none,
-                    attempt,
-                )?;
-                if !screen.json {
-                    for (name, word) in [("error", "now"), ("warning", "warning")] {
-                        let told = rows.last().and_then(|row| row.answer.as_ref());
-                        if let Some(fault) = job
-                            .get(name)
-                            .filter(|fault| !fault.is_null() && Some(*fault) != told)
-                        {
-                            note(&format!("{word}: {}", full(fault)));
-                        }
-                    }
-                    held_back(&store, &job).await?;
-                }
-                Ok(())
-            }
+            Self::Why(One { id }) => why::run(&context, &store, id).await,
             Self::Cancel(One { id }) => {
                 existing(&store, id).await?;
                 store.cancel_job(id).await?;
@@ -179,50 +128,6 @@ impl Jobs {
             Self::Lint(lint) => lint.run(&context, &store).await,
             Self::Unpublish(unpublish) => unpublish.run(&context, &store).await,
         }
-    }
-}
-
-/// Says what holds the account of an open job back: the job itself may know nothing of it.
-async fn held_back(store: &Store, job: &Value) -> anyhow::Result<()> {
-    let word = |key: &str| job[key].as_str().unwrap_or_default();
-    if !OPEN.contains(&word("state")) {
-        return Ok(());
-    }
-    for row in store.account_rows(Some(word("account"))).await? {
-        for need in needs(&row)
-            .into_iter()
-            .filter(|need| need.stops == Stops::All)
-        {
-            note(&format!("waits: @{}: {}", row.account, need.what));
-            note(&format!("to do: {}", need.cure));
-        }
-        if let Some(until) = row.closed_until {
-            note(&format!(
-                "waits: a limit of X holds @{} back until {}",
-                row.account,
-                instant(until)
-            ));
-        }
-    }
-    let Some(account) = job["account_id"].as_i64() else {
-        return Ok(());
-    };
-    for hold in store.account_holds(account).await? {
-        // What stops the account or its app was said above.
-        if hold["code"] == "budget_spent" {
-            note(&format!("waits: {}", full(&hold)));
-        }
-    }
-    Ok(())
-}
-
-impl Settle {
-    async fn run(self, context: &Context, store: &Store) -> anyhow::Result<()> {
-        existing(store, self.id).await?;
-        store
-            .settle_by_operator(self.id, self.outcome.published.as_deref())
-            .await?;
-        shown(context, store, self.id).await
     }
 }
 
@@ -306,26 +211,6 @@ pub(super) fn result(job: &JobRow) -> String {
         Some(at) => format!("{why} (again at {})", instant(at)),
         None => why,
     }
-}
-
-fn attempt(row: &LedgerRow) -> Vec<String> {
-    let took = row.finished_at.map(|end| {
-        let took = end - row.sent_at.unwrap_or(row.started_at);
-        format!("{} ms", took.num_milliseconds())
-    });
-    vec![
-        row.number.to_string(),
-        row.step.clone(),
-        instant(row.started_at),
-        took.unwrap_or_default(),
-        row.outcome
-            .clone()
-            .unwrap_or_else(|| "under way".to_owned()),
-        row.http_status
-            .map(|status| status.to_string())
-            .unwrap_or_default(),
-        row.answer.as_ref().map(full).unwrap_or_default(),
-    ]
 }
 
 /// Every word of a fault: code, title, detail, hint.

@@ -3,20 +3,23 @@
 //! **Invariant:** when one role ends by itself, all end and the process fails; on a signal nothing new is begun, and what
 //! is in flight is waited for, but not for ever.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
+use chrono::{DateTime, Utc};
 use clap::Args;
-use crier_metrics::{Health, Metrics};
+use crier_metrics::{Folder, Health, Metrics};
 use crier_scheduler::Scheduler;
 use crier_store::Store;
-use crier_worker::{V1Cache, Worker};
+use crier_worker::{Held, Quit, Rescue, V1Cache, Worker};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Context;
+use crate::config::Config;
 use crate::connect;
 use crate::embedded::home::Home;
 use crate::exit::{Refusal, Refuse};
@@ -24,11 +27,16 @@ use crate::gather::Database;
 use crate::host;
 use crate::lifecycle::{Stop, stop_on_signals};
 use crate::screen::note;
+use crate::supervisor;
 
 /// A loop that has not come round for this long is stalled.
 const STALLED: Duration = Duration::from_mins(1);
+/// How long closing the connections may take.
+const CLOSING: Duration = Duration::from_secs(2);
 /// How often a process notes that it is here.
 const PRESENCE: Duration = Duration::from_secs(10);
+/// How often this machine's clock is compared with the database's.
+const CLOCKS: Duration = Duration::from_secs(30);
 /// How often kept numbers are added up where nobody scrapes.
 const FOLD: Duration = Duration::from_secs(5);
 
@@ -116,13 +124,25 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
             config.exporter.listen
         ))?;
     let address = listener.local_addr()?;
+    let rescue = Rescue::new(config.secrets.rescue_dir());
     let mut tasks = JoinSet::new();
+    let mut database_time = None;
+    if roles.scheduler || roles.worker {
+        let clocks = Clocks {
+            store: store.clone(),
+            metrics: metrics.clone(),
+        };
+        database_time = clocks.compare(&mut false).await;
+        tasks.spawn(named("clocks", clocks.watch(stop.soft.clone())));
+    }
+    // Fresh at each start; leases, attempts and `crier.workers` name the worker by it.
+    let id = Uuid::new_v4();
     if roles.scheduler {
         let scheduler = Scheduler {
             store: store.clone(),
             metrics: metrics.clone(),
             id: Uuid::new_v4(),
-            options: config.scheduler.options(&config.media),
+            options: config.scheduler.options(&config.media, &config.webhooks),
         };
         tasks.spawn(named(
             "presence",
@@ -137,16 +157,25 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
         if connect::key(config)?.is_none() {
             return Err(crier_store::StoreError::NoKey.into());
         }
+        let x = connect::x(config)?;
+        if let Some(now) = database_time {
+            x.told_the_time(now);
+        }
         let worker = Worker {
             store: store.clone(),
-            x: connect::x(config)?,
+            x,
             metrics: metrics.clone(),
-            id: Uuid::new_v4(),
-            options: config
-                .worker
-                .options(&config.media, &config.x, &config.prices),
+            id,
+            options: config.worker.options(
+                &config.media,
+                &config.x,
+                &config.prices,
+                &config.webhooks,
+            ),
             chance: rand::random::<f64>,
             v1: V1Cache::default(),
+            quit: Quit::default(),
+            rescue: rescue.clone(),
         };
         tasks.spawn(named(
             "presence",
@@ -158,7 +187,9 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
     let database = Arc::new(Database {
         store: store.clone(),
         metrics: metrics.clone(),
+        folders: folders(config, roles),
     });
+    let watched = health.clone();
     let exporter = crier_metrics::exporter::serve(
         listener,
         metrics,
@@ -171,7 +202,10 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
         exporter.await?;
         Ok("exporter")
     });
-    tracing::info!(scheduler = roles.scheduler, worker = roles.worker, %address, "crier runs");
+    if store.is_pooled() {
+        tracing::info!("a pooler is in between: every statement is a transaction of its own");
+    }
+    tracing::info!(scheduler = roles.scheduler, worker = roles.worker, %id, %address, "crier runs");
     let pages = format!("http://{address}/metrics");
     if context.screen.json {
         context
@@ -180,16 +214,76 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
     } else {
         context.screen.line(&pages);
     }
+    supervisor::ready();
+    tasks.spawn(named(
+        "watchdog",
+        supervisor::watch(watched, stop.soft.clone()),
+    ));
     let ended = supervise(
         &mut tasks,
         stop,
         Duration::from_secs(config.worker.stop_grace_s),
     )
     .await;
-    store.close().await;
+    // Before the database is let go of, which may take its time if it is away.
+    let held = rescue.held();
+    if !held.is_empty() {
+        return Err(left_in_hand(&held));
+    }
+    // A database that hangs must not keep the process from ending.
+    if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
+        tracing::warn!("the connections to the database did not close in time");
+    }
     ended?;
     tracing::info!("crier has stopped");
     Ok(())
+}
+
+/// X has given new tokens, and the database did not take them in time.
+fn left_in_hand(held: &[Held]) -> anyhow::Error {
+    let (kept, lost): (Vec<&Held>, Vec<&Held>) = held.iter().partition(|one| one.file.is_some());
+    let names = |held: &[&Held]| {
+        let names: Vec<String> = held.iter().map(|one| format!("@{}", one.handle)).collect();
+        names.join(", ")
+    };
+    let mut hints = Vec::new();
+    if !kept.is_empty() {
+        let files: Vec<String> = kept
+            .iter()
+            .filter_map(|one| Some(format!("`{}`", one.file.as_ref()?.display())))
+            .collect();
+        hints.push(format!(
+            "those of {} lie sealed in {}: start crier again on this machine with the same `secrets`, and it brings them in; keep the file until then",
+            names(&kept),
+            files.join(", ")
+        ));
+    }
+    if !lost.is_empty() {
+        hints.push(format!(
+            "those of {} are lost with this process, as `secrets.rescue_dir` could not be written: log in again with `crier auth login`",
+            names(&lost)
+        ));
+    }
+    crate::exit::Outage {
+        words: format!(
+            "stopped with refreshed tokens in hand that the database did not take, of {}",
+            names(&held.iter().collect::<Vec<_>>())
+        ),
+        hint: hints.join("; "),
+    }
+    .into()
+}
+
+/// Folders that these roles need room in, or read.
+fn folders(config: &Config, roles: Roles) -> Vec<(Folder, PathBuf)> {
+    let mut folders = Vec::new();
+    if roles.worker || roles.scheduler {
+        folders.push((Folder::Media, config.media.root.clone()));
+    }
+    if roles.worker {
+        folders.push((Folder::Spool, config.media.spool()));
+    }
+    folders
 }
 
 async fn named(name: &'static str, role: impl Future<Output = ()>) -> anyhow::Result<&'static str> {
@@ -247,6 +341,46 @@ async fn presence(store: Store, id: Uuid, role: &'static str, stop: Cancellation
             () = tokio::time::sleep(PRESENCE) => {}
             () = stop.cancelled() => {}
         }
+    }
+}
+
+/// Compares this machine's clock with the database's.
+struct Clocks {
+    store: Store,
+    metrics: Metrics,
+}
+
+impl Clocks {
+    /// Says when the clocks come apart and when they are together again.
+    async fn watch(self, stop: CancellationToken) {
+        // What was found at the start has been said.
+        let mut apart = true;
+        while !stop.is_cancelled() {
+            self.compare(&mut apart).await;
+            tokio::select! {
+                () = tokio::time::sleep(CLOCKS) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// The database's time, if it says one.
+    async fn compare(&self, apart: &mut bool) -> Option<DateTime<Utc>> {
+        let before = host::now();
+        let said = self.store.diagnosis().await.ok()?;
+        let skew_s = host::skew(before, said.server_time, host::now()).as_seconds_f64();
+        self.metrics.db_clock_skew(skew_s);
+        let was_apart = std::mem::replace(apart, skew_s.abs() > host::MOST_SKEW_S);
+        if *apart && !was_apart {
+            tracing::warn!(
+                skew_s,
+                "this machine's clock is {} the database's: nothing is decided by it, but set both by NTP",
+                host::apart(skew_s)
+            );
+        } else if was_apart && !*apart {
+            tracing::debug!(skew_s, "this machine's clock and the database's agree");
+        }
+        Some(said.server_time)
     }
 }
 

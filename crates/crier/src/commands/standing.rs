@@ -55,8 +55,9 @@ const AT_X: [&str; 2] = ["account_suspended", "account_locked"];
 /// Whether X has ended the grant, so that only a login helps; a locked account has its grant still.
 pub(crate) fn lacks_grant(row: &AccountRow) -> bool {
     let code = code(row.reason.as_ref());
-    // What a gateway says of v1.1 ends no grant.
-    row.status == "needs_login" && code != "account_locked" && !code.starts_with("v1_")
+    // What a gateway says of v1.1 ends no grant, and what does not open may be put back as it was.
+    let mendable = ["account_locked", "credentials_damaged"].contains(&code);
+    row.status == "needs_login" && !mendable && !code.starts_with("v1_")
 }
 
 /// Everything in the way, the worst first.
@@ -136,6 +137,8 @@ fn of_account(row: &AccountRow) -> Option<String> {
         ("needs_login", "account_locked") => "X has locked it until a person unlocks it",
         ("needs_login", "revoked") => "its grants were revoked",
         ("needs_login", "scope_missing") => "its grant does not hold what publishing needs",
+        ("needs_login", "rotation_lost") => "its new tokens were lost on their way from X",
+        ("needs_login", "credentials_damaged") => "its tokens do not open",
         ("needs_login", _) => "X no longer lets crier post for it",
         ("suspended", _) => "X has suspended it",
         ("paused", "paused") => return Some("paused by a person".to_owned()),

@@ -13,6 +13,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Environment;
+use super::prices::Prices;
+use super::webhooks::Webhooks;
 use crate::exit::Refuse;
 
 /// Settings of crier. Each can be set in the file or as a variable: `worker.concurrency` is `CRIER__WORKER__CONCURRENCY`.
@@ -43,6 +45,9 @@ pub(crate) struct Config {
     /// What makes due rows claimable.
     #[serde(deserialize_with = "or_default")]
     pub(crate) scheduler: Scheduler,
+    /// Whom to tell what became of jobs; `crier webhooks add` says whom.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) webhooks: Webhooks,
     /// Pages for Prometheus and for whoever supervises the process.
     #[serde(deserialize_with = "or_default")]
     pub(crate) exporter: Exporter,
@@ -64,6 +69,14 @@ pub(crate) struct Database {
     pub(crate) url: Option<SecretString>,
     /// File that holds the address.
     pub(crate) url_file: Option<PathBuf>,
+    /// What the address leads to: `auto` finds a pooler out when it connects.
+    pub(crate) pooler: Pooler,
+    /// Address of Postgres itself, past the pooler: `crier migrate` needs it, and with it notifications arrive.
+    #[schemars(with = "Option<String>")]
+    #[serde(serialize_with = "masked_address")]
+    pub(crate) direct_url: Option<SecretString>,
+    /// File that holds the address past the pooler.
+    pub(crate) direct_url_file: Option<PathBuf>,
     /// Connections of this process.
     pub(crate) max_connections: u32,
     /// Longest wait for a free connection, in seconds.
@@ -79,10 +92,37 @@ impl Default for Database {
         Self {
             url: None,
             url_file: None,
+            pooler: Pooler::Auto,
+            direct_url: None,
+            direct_url_file: None,
             max_connections: 10,
             acquire_timeout_s: 10,
             embedded_folder: ".crier".into(),
             embedded_user: "nobody".into(),
+        }
+    }
+}
+
+/// What stands between crier and Postgres.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Pooler {
+    /// Found out when connecting.
+    #[default]
+    Auto,
+    /// A pooler in transaction mode, such as pgbouncer.
+    Transaction,
+    /// Nothing, or a pooler that keeps sessions and their settings.
+    None,
+}
+
+impl Pooler {
+    /// As the store knows it.
+    pub(crate) fn store(self) -> crier_store::Pooler {
+        match self {
+            Self::Auto => crier_store::Pooler::Auto,
+            Self::Transaction => crier_store::Pooler::Transaction,
+            Self::None => crier_store::Pooler::None,
         }
     }
 }
@@ -202,12 +242,29 @@ pub(crate) struct App {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Secrets {
-    /// 32 bytes in base64; `openssl rand -base64 32` makes them. Tokens sealed with it open with no other.
+    /// 32 bytes in base64; `crier keys new` makes them. Tokens sealed with it open with no other.
     #[schemars(with = "Option<String>")]
     #[serde(serialize_with = "masked")]
     pub(crate) key: Option<SecretString>,
     /// File that holds the key.
     pub(crate) key_file: Option<PathBuf>,
+    /// Further keys, one a line, that open what was sealed with them and seal nothing: the next key before a change to it,
+    /// and the one before until `crier keys rotate` has sealed everything anew.
+    #[schemars(with = "Option<String>")]
+    #[serde(serialize_with = "masked")]
+    pub(crate) other_keys: Option<SecretString>,
+    /// File that holds the further keys.
+    pub(crate) other_keys_file: Option<PathBuf>,
+    /// Folder where refreshed tokens are kept, sealed, for the moment until the database has them: whoever dies in it
+    /// finds them there at the next start. Let it outlive the process; none is the system's temporary folder.
+    pub(crate) rescue_dir: Option<PathBuf>,
+}
+
+impl Secrets {
+    /// Where refreshed tokens are kept until the database has them.
+    pub(crate) fn rescue_dir(&self) -> PathBuf {
+        self.rescue_dir.clone().unwrap_or_else(std::env::temp_dir)
+    }
 }
 
 /// Files of posts.
@@ -258,6 +315,11 @@ impl Default for Media {
 }
 
 impl Media {
+    /// Where fetched files wait.
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.spool_dir.clone().unwrap_or_else(std::env::temp_dir)
+    }
+
     /// Which addresses may be fetched.
     pub(crate) fn url_rules(&self) -> crier_core::media::UrlRules {
         crier_core::media::UrlRules {
@@ -322,6 +384,7 @@ impl Worker {
         media: &Media,
         x: &X,
         prices: &Prices,
+        webhooks: &Webhooks,
     ) -> crier_worker::WorkerOptions {
         crier_worker::WorkerOptions {
             concurrency: self.concurrency,
@@ -332,7 +395,7 @@ impl Worker {
             look_waits: self.look_waits_s.map(Duration::from_secs),
             uploads: media.uploads,
             media_root: media.root.clone(),
-            spool_dir: media.spool_dir.clone().unwrap_or_else(std::env::temp_dir),
+            spool_dir: media.spool(),
             urls: media.fetch(),
             one_shot: x.media_upload == MediaUpload::OneShot,
             segment_bytes: media.segment_bytes,
@@ -340,64 +403,9 @@ impl Worker {
             lead: Duration::from_secs(media.lead_s),
             refresh_ahead: Duration::from_secs(self.refresh_ahead_s),
             prices: prices.table(),
-        }
-    }
-}
-
-/// What X charges, in millionths of a US dollar, for the sums that crier keeps and the budgets that it obeys.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Prices {
-    /// A post.
-    pub(crate) post_micro_usd: u32,
-    /// A post with a link in its text.
-    pub(crate) post_with_url_micro_usd: u32,
-    /// A reply to somebody who has mentioned or quoted the account.
-    pub(crate) summoned_reply_micro_usd: u32,
-    /// A post that is deleted.
-    pub(crate) delete_micro_usd: u32,
-    /// Alt text of a file.
-    pub(crate) metadata_micro_usd: u32,
-    /// A post that is read.
-    pub(crate) post_read_micro_usd: u32,
-    /// A post that is read by the account that owns the developer app.
-    pub(crate) owned_read_micro_usd: u32,
-    /// A user that is read.
-    pub(crate) user_read_micro_usd: u32,
-    /// Whether the accounts own their developer app, so that reading their own posts is charged as such.
-    pub(crate) reads_are_owned: bool,
-}
-
-impl Default for Prices {
-    fn default() -> Self {
-        let table = crier_core::price::Prices::default();
-        Self {
-            post_micro_usd: table.post,
-            post_with_url_micro_usd: table.post_with_url,
-            summoned_reply_micro_usd: table.summoned_reply,
-            delete_micro_usd: table.delete,
-            metadata_micro_usd: table.metadata,
-            post_read_micro_usd: table.post_read,
-            owned_read_micro_usd: table.owned_read,
-            user_read_micro_usd: table.user_read,
-            reads_are_owned: table.reads_are_owned,
-        }
-    }
-}
-
-impl Prices {
-    /// The table that the worker counts by.
-    pub(crate) fn table(&self) -> crier_core::price::Prices {
-        crier_core::price::Prices {
-            post: self.post_micro_usd,
-            post_with_url: self.post_with_url_micro_usd,
-            summoned_reply: self.summoned_reply_micro_usd,
-            delete: self.delete_micro_usd,
-            metadata: self.metadata_micro_usd,
-            post_read: self.post_read_micro_usd,
-            owned_read: self.owned_read_micro_usd,
-            user_read: self.user_read_micro_usd,
-            reads_are_owned: self.reads_are_owned,
+            webhook_rules: webhooks.rules(),
+            webhook_timeout: Duration::from_secs(webhooks.timeout_s),
+            stop_grace: Duration::from_secs(self.stop_grace_s),
         }
     }
 }
@@ -450,7 +458,11 @@ impl Default for Scheduler {
 
 impl Scheduler {
     /// Settings of the loop.
-    pub(crate) fn options(&self, media: &Media) -> crier_scheduler::SchedulerOptions {
+    pub(crate) fn options(
+        &self,
+        media: &Media,
+        webhooks: &Webhooks,
+    ) -> crier_scheduler::SchedulerOptions {
         crier_scheduler::SchedulerOptions {
             poll: Duration::from_millis(self.poll_ms),
             leader_ttl: Duration::from_secs(self.leader_ttl_s),
@@ -470,6 +482,7 @@ impl Scheduler {
                 attempts_days: self.attempts_days,
                 uploads_days: self.uploads_days,
                 workers_days: self.workers_days,
+                webhooks_days: webhooks.keep_days,
             },
         }
     }

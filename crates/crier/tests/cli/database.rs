@@ -140,7 +140,7 @@ fn refusals_are_in_words_and_change_nothing() {
 fn an_unknown_job_is_settled_by_a_person() {
     let desk = Desk::furnished();
     desk.sql(
-        "insert into crier.jobs (account, text) values ('acme', 'a'), ('acme', 'b');
+        "insert into crier.jobs (account, text) values ('acme', 'a https://example.com'), ('acme', 'b'), ('acme', 'c');
          update crier.jobs set state = 'unknown', error = '{\"code\": \"no_answer\", \"title\": \"no answer\"}'",
     );
     let list = desk.done(&["jobs", "list", "--state", "unknown"]).out;
@@ -156,6 +156,26 @@ fn an_unknown_job_is_settled_by_a_person() {
     assert_eq!(
         desk.done(&["jobs", "settle", "2", "--retry"]).out,
         "job 2 is scheduled\n"
+    );
+    assert_eq!(
+        desk.json(&["jobs", "settle", "3", "--absent"]),
+        [serde_json::json!({"id": 3, "state": "failed"})]
+    );
+    desk.refused(
+        &["jobs", "settle", "3", "--absent"],
+        &["job 3 is failed, not unknown: there is nothing to settle"],
+    );
+    let shown = desk.done(&["jobs", "show", "3"]).out;
+    assert!(
+        shown.contains("operator_absent") && shown.contains("select crier.retry(3)"),
+        "{shown}"
+    );
+    // Charged as any post, by what is in it.
+    let cost = &desk.json(&["accounts", "show", "acme"])[0]["costs"];
+    assert_eq!(cost.as_array().unwrap().len(), 1, "{cost}");
+    assert_eq!(
+        (&cost[0]["kind"], &cost[0]["micro_usd"]),
+        (&"post_with_url".into(), &200_000.into())
     );
     let watched = desk.done(&["jobs", "watch", "1"]);
     assert_eq!(
@@ -291,7 +311,8 @@ fn no_role_starts_on_an_old_schema_or_without_a_key() {
     );
     assert_eq!(said.code, 1);
     assert!(
-        said.err.contains("no key for the credentials") && said.err.contains("hint: `openssl rand"),
+        said.err.contains("no key for the credentials")
+            && said.err.contains("hint: `crier keys new`"),
         "{}",
         said.err
     );

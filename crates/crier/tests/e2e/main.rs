@@ -6,18 +6,25 @@
 )]
 
 mod answers;
+mod hostile;
+mod kill;
+mod lifecycle;
 mod login;
+mod looks;
 mod media;
 mod memory;
 mod money;
 mod oauth1;
+mod postgres;
 mod posts;
 mod scheduler;
 mod secrets;
 mod support;
+mod tokens;
 mod unknown;
 mod unpublish;
 mod v1;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -151,6 +158,50 @@ async fn a_lost_answer_is_never_sent_again_blindly() {
     assert_eq!(row, [json!({"state": "unknown", "code": "no_answer"})]);
     let posts = stage.sim("GET", "/_sim/posts", "").await;
     assert_eq!(posts.as_array().unwrap().len(), 2, "{posts}");
+    crier.stop().await;
+    stage.done().await;
+}
+
+#[tokio::test]
+async fn a_lane_whose_token_another_process_refreshes_waits_as_a_whole() {
+    let stage = Stage::new(&json!({})).await;
+    stage.account("acme").await;
+    // The other process died in it, or takes its time.
+    stage
+        .sql(
+            "update crier.credentials set rotated_at = crier.now() - interval '2 hours', access_expires_at = crier.now() - interval '1 minute';
+             insert into crier.leases (kind, subject, account_id, worker, expires_at)
+               select 'refresh', id, id, gen_random_uuid(), crier.now() + interval '1 hour' from crier.accounts;
+             insert into crier.jobs (account, text) values ('acme', 'first'), ('acme', 'second'), ('acme', 'third')",
+        )
+        .await;
+    let crier = stage.start("run");
+    let waits = "select count(*) >= 3 as done from crier.attempts where code = 'token_busy'";
+    stage.until(waits, SOON).await;
+    let waiting = stage
+        .rows(
+            "select count(distinct job_id) as jobs,
+                    (select count(*) from crier.jobs where next_attempt_at is not null) as put_off from crier.attempts",
+        )
+        .await;
+    assert_eq!(waiting, [json!({"jobs": 1, "put_off": 0})]);
+    stage
+        .sql("delete from crier.leases where kind = 'refresh'")
+        .await;
+    stage
+        .until(
+            "select bool_and(state = 'published') as done from crier.jobs",
+            SOON,
+        )
+        .await;
+    let posts = stage.sim("GET", "/_sim/posts", "").await;
+    let texts: Vec<_> = posts
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|post| post["text"].as_str().unwrap())
+        .collect();
+    assert_eq!(texts, ["first", "second", "third"]);
     crier.stop().await;
     stage.done().await;
 }

@@ -91,7 +91,7 @@ fn assert_none_in(place: &str, text: &str, secrets: &[String]) {
     }
 }
 
-async fn opened(url: &str, account: i64) -> Vec<String> {
+pub(crate) async fn opened(url: &str, account: i64) -> Vec<String> {
     let options = StoreOptions {
         url: url.to_owned().into(),
         max_connections: 1,
@@ -240,6 +240,11 @@ async fn no_secret_leaves_in_logs_pages_errors_or_rows() {
     other.stop().await;
     for words in [
         &["auth", "refresh", "acme"][..],
+        &["auth", "refresh", "acme"],
+        &["auth", "refresh", "acme", "--force"],
+        &["keys", "list"],
+        &["keys", "rotate", "--dry-run"],
+        &["keys", "rotate", "--json"],
         &["accounts", "show", "acme"],
         &["accounts", "list", "--json"],
         &["jobs", "list", "--json"],

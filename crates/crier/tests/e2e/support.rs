@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crier_store::{Store, StoreOptions};
+use crier_store::{Store, StoreError, StoreOptions};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -28,15 +28,7 @@ pub(crate) struct Role {
 impl Role {
     /// SIGTERM; the process must end by itself, in time and well.
     pub(crate) async fn stop(mut self) {
-        let pid = self.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .await
-                .unwrap()
-                .success()
-        );
+        self.signal("TERM").await;
         let status = tokio::time::timeout(Duration::from_secs(20), self.child.wait())
             .await
             .expect("stops in time")
@@ -55,6 +47,49 @@ impl Role {
     /// Number of the process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id().unwrap()
+    }
+
+    /// SIGTERM, and nothing is waited for.
+    pub(crate) async fn terminate(&self) {
+        let told = Command::new("kill")
+            .args(["-TERM", &self.id().to_string()])
+            .status();
+        assert!(told.await.unwrap().success());
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// How it ended, once it has by itself.
+    pub(crate) async fn end(&mut self) -> std::process::ExitStatus {
+        tokio::time::timeout(Duration::from_mins(1), self.child.wait())
+            .await
+            .expect("ends in time")
+            .unwrap()
+    }
+
+    /// A signal by its name, such as `CONT`.
+    pub(crate) async fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args(["-s", name, &self.id().to_string()])
+            .status()
+            .await
+            .unwrap();
+        assert!(sent.success());
+    }
+
+    /// Whether the process is no more.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Whether a SIGSTOP holds it.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 
     /// SIGKILL: nothing is said and nothing is finished.
@@ -80,6 +115,11 @@ impl Stage {
     pub(crate) async fn new(script: &Value) -> Self {
         let url = std::env::var("CRIER_TEST_DATABASE_URL")
             .expect("run `make test`, or `scripts/with-postgres cargo test`");
+        Self::on(url, script).await
+    }
+
+    /// On a server of its own.
+    pub(crate) async fn on(url: String, script: &Value) -> Self {
         let admin = Store::connect(&options(url.clone()), None).await.unwrap();
         let name = format!("crier_e2e_{}", uuid::Uuid::new_v4().simple());
         admin
@@ -190,6 +230,11 @@ impl Stage {
         self.store.run_script(sql).await.unwrap();
     }
 
+    /// The same, if the database takes it.
+    pub(crate) async fn tried(&self, sql: &str) -> Result<(), StoreError> {
+        self.store.run_script(sql).await
+    }
+
     pub(crate) async fn rows(&self, query: &str) -> Vec<Value> {
         self.store.select_json(query).await.unwrap()
     }
@@ -200,7 +245,7 @@ impl Stage {
         while self.rows(query).await != [serde_json::json!({"done": true})] {
             if begin.elapsed() > within {
                 let jobs = self
-                    .rows("select id, text, state, attempts, error from crier.jobs order by id")
+                    .rows("select id, left(text, 300) as text, state, attempts, crier.readable(error) as error from crier.jobs order by id")
                     .await;
                 panic!("not within {within:?}: {query}\n{jobs:#?}");
             }

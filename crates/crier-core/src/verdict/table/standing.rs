@@ -3,7 +3,7 @@
 //! **Invariant:** a refusal of the app never counts against one account, so the app's rows come first.
 
 use super::{ALL, ANY, BEARER, HUMAN, LOGIN, PORTAL, named, row, says};
-use crate::verdict::Action::{PauseAccount, PauseApp, RefreshToken, RetrySlowly};
+use crate::verdict::Action::{PauseAccount, PauseApp, RefreshToken, Retry, RetrySlowly};
 use crate::verdict::Row;
 use crate::verdict::When::Status;
 
@@ -80,8 +80,8 @@ pub(super) static ROWS: &[Row] = &[
         named(&[], &["timestamp out of bounds"], &[135]),
         (
             "clock_skew",
-            RetrySlowly,
-            "set this machine's clock: X refuses signatures of another time",
+            Retry,
+            "set this machine's clock by NTP; crier signs by X's clock as soon as an answer has stated it",
         ),
     ),
     row(

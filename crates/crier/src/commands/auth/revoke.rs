@@ -96,7 +96,7 @@ impl Options {
                 }
             }
             // What does not open can be forgotten all the same.
-            Err(StoreError::Key(error)) if self.local => {
+            Err(error @ (StoreError::Sealed { .. } | StoreError::NoKey)) if self.local => {
                 note(&format!("what is forgotten could not be read: {error}"));
             }
             Err(error) => return Err(error.into()),

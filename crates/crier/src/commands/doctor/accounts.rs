@@ -2,13 +2,13 @@
 //!
 //! **Invariant:** what stops all posts of an account is wrong; what stops some is a doubt.
 
-use crier_store::{AccountRow, Store};
+use crier_store::{AccountRow, Store, StoreError};
 
-use super::{Mark, Report};
+use super::{Mark, Report, SEEN_S};
 use crate::commands::standing::{Stops, needs};
 use crate::config::Config;
 use crate::connect;
-use crate::screen::span;
+use crate::screen::{instant, span};
 
 /// Looks at the key, and at each account.
 pub(super) async fn accounts(
@@ -23,7 +23,7 @@ pub(super) async fn accounts(
             "key for tokens",
             Mark::Wrong,
             "none is configured",
-            "`openssl rand -base64 32` makes one for CRIER__SECRETS__KEY; keep it",
+            "`crier keys new` makes one for CRIER__SECRETS__KEY; keep it",
         ),
         Err(error) => report.add(
             "key for tokens",
@@ -41,16 +41,97 @@ pub(super) async fn accounts(
             "`crier auth login` adds one, `crier auth import` several",
         );
     }
+    if has_key.as_ref().is_ok_and(Option::is_some) {
+        keys(store, report).await?;
+    }
     for row in &rows {
         let known = connect::account(store, &row.account).await?;
         let opened = match has_key {
-            Ok(Some(_)) => store
-                .tokens(known.id)
-                .await
-                .map(|tokens| tokens.is_some_and(|tokens| tokens.refresh_token.is_some())),
+            Ok(Some(_)) => opens(store, known.id, &row.account, report).await,
             Ok(None) | Err(_) => Ok(true),
         };
         account(row, &opened.map_err(|error| error.to_string()), report);
+    }
+    Ok(())
+}
+
+/// Whether what is kept of an account opens, and whether its token can be renewed.
+async fn opens(
+    store: &Store,
+    account: i64,
+    handle: &str,
+    report: &mut Report,
+) -> Result<bool, StoreError> {
+    store.oauth1_tokens(account).await?;
+    let Some(tokens) = store.tokens(account).await? else {
+        return Ok(false);
+    };
+    let what = format!("@{handle}");
+    let refreshes = &tokens.refreshes;
+    if let Some(doubt) = refreshes.doubt {
+        report.add(
+            &what,
+            Mark::Doubt,
+            format!(
+                "a refresh that began at {} has not ended yet; if it goes on for minutes, its process has died",
+                instant(doubt.since)
+            ),
+            "nothing to do: crier tries again; a process that was killed may have left the new tokens in its `secrets.rescue_dir`, and brings them in when it is started again",
+        );
+    } else if let Some(fault) = refreshes.fault.as_ref().filter(|_| refreshes.faults > 0) {
+        report.add(
+            &what,
+            Mark::Doubt,
+            format!(
+                "its token could not be refreshed {} times in a row: {}",
+                refreshes.faults,
+                fault["title"].as_str().unwrap_or_default()
+            ),
+            fault["hint"].as_str().unwrap_or_default(),
+        );
+    }
+    Ok(tokens.refresh_token.is_some())
+}
+
+/// Keys that are missing here, and those on their way out.
+async fn keys(store: &Store, report: &mut Report) -> anyhow::Result<()> {
+    let known = store.key_ids();
+    let counts = store.sealed_counts(SEEN_S).await?;
+    for count in &counts {
+        let rows = count.oauth2 + count.oauth1 + count.apps;
+        let (what, hint) = match known.iter().position(|id| *id == count.key_id) {
+            Some(0) => continue,
+            Some(_) => (
+                format!(
+                    "{rows} values are sealed with key {}, which only opens",
+                    count.key_id
+                ),
+                "`crier keys rotate` seals them with `secrets.key`",
+            ),
+            None => (
+                format!(
+                    "{rows} values are sealed with key {}, which is not configured here",
+                    count.key_id
+                ),
+                "give it as `secrets.key`, or among `secrets.other_keys`; `crier keys list` shows what is sealed with which",
+            ),
+        };
+        if rows > 0 {
+            report.add("keys", Mark::Doubt, what, hint);
+        }
+        if count.processes > 0 {
+            report.add(
+                "keys",
+                Mark::Doubt,
+                format!(
+                    "{} processes on {} seal with key {}, and this one does not",
+                    count.processes,
+                    count.hosts.join(", "),
+                    count.key_id
+                ),
+                "let every process have the same `secrets.key`",
+            );
+        }
     }
     Ok(())
 }

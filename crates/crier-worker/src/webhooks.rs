@@ -1,0 +1,165 @@
+//! Delivers webhooks from the outbox.
+//!
+//! **Invariant:** a delivery is made at least once under one id; a receiver that hangs or lies keeps no other waiting for longer
+//! than a try may take, and costs publishing nothing: these are places of their own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crier_core::fault::Fault;
+use crier_core::webhook::{Form, body, next_try};
+use crier_metrics::HookEnd;
+use crier_store::{Delivery, StoreError};
+use crier_x::{Hook, HookClient};
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Worker;
+
+/// Deliveries at once.
+const AT_ONCE: usize = 8;
+/// A delivery is this worker's for so much longer than a try may take.
+const MARGIN: Duration = Duration::from_secs(30);
+
+impl Worker {
+    /// Delivers until `stop`, then waits for the tries in flight.
+    pub(crate) async fn webhooks(self, stop: CancellationToken) {
+        let client = HookClient::new(
+            self.options.webhook_rules.clone(),
+            self.options.webhook_timeout,
+        );
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let running = TaskTracker::new();
+        while !stop.is_cancelled() {
+            let free = i64::try_from(places.available_permits()).unwrap_or(0);
+            let ttl = self.options.webhook_timeout + MARGIN;
+            let claimed = if free == 0 {
+                Ok(Vec::new())
+            } else {
+                self.store.claim_deliveries(self.id, free, ttl).await
+            };
+            match claimed {
+                Ok(claimed) => {
+                    let full = i64::try_from(claimed.len()).is_ok_and(|count| count == free);
+                    for delivery in claimed {
+                        // Only this loop takes places, so as many as were asked for are free.
+                        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                            continue;
+                        };
+                        let (worker, client) = (self.clone(), client.clone());
+                        running.spawn(async move {
+                            worker.deliver(&client, &delivery).await;
+                            drop(place);
+                        });
+                    }
+                    if full && free > 0 {
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    self.metrics.db_error("webhooks");
+                    tracing::warn!(
+                        code = error.code(),
+                        "webhooks could not be claimed, trying again: {error}"
+                    );
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.options.poll) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        running.close();
+        running.wait().await;
+    }
+
+    /// One try of one delivery, and what came of it.
+    async fn deliver(&self, client: &HookClient, delivery: &Delivery) {
+        let told = match self.try_delivery(client, delivery).await {
+            Ok(status) => {
+                self.metrics.webhook(HookEnd::Delivered);
+                self.store.delivered(self.id, delivery, status).await
+            }
+            Err((status, fault)) => self.failed(delivery, status, &fault).await,
+        };
+        if let Err(error) = told {
+            self.metrics.db_error("webhooks");
+            // It is delivered once more, under the same id.
+            tracing::warn!(
+                webhook = delivery.webhook,
+                delivery = %delivery.id,
+                code = error.code(),
+                "the end of a delivery could not be written: {error}"
+            );
+        }
+    }
+
+    async fn try_delivery(
+        &self,
+        client: &HookClient,
+        delivery: &Delivery,
+    ) -> Result<u16, (Option<u16>, Fault)> {
+        let target = match &delivery.target {
+            Ok(target) => target,
+            Err(error) => return Err((None, unopened(error))),
+        };
+        let id = delivery.id.to_string();
+        let text = body(
+            Form::parse(&target.form).unwrap_or_default(),
+            &id,
+            &delivery.event,
+            &delivery.created_at.to_rfc3339(),
+            &delivery.data,
+        );
+        client
+            .post(&Hook {
+                url: &target.url,
+                secret: &target.secret,
+                id: &id,
+                timestamp_s: delivery.now.timestamp(),
+                body: &text,
+            })
+            .await
+    }
+
+    async fn failed(
+        &self,
+        delivery: &Delivery,
+        status: Option<u16>,
+        fault: &Fault,
+    ) -> Result<(), StoreError> {
+        let after = next_try(delivery.tries, (self.chance)());
+        self.metrics.webhook(if after.is_some() {
+            HookEnd::Failed
+        } else {
+            HookEnd::Dead
+        });
+        tracing::warn!(
+            webhook = delivery.webhook,
+            delivery = %delivery.id,
+            tries = delivery.tries,
+            code = fault.code,
+            "the webhook `{}` was not told of `{}`{}: {}",
+            delivery.webhook,
+            delivery.event,
+            if after.is_some() { "" } else { ", and will not be" },
+            fault.detail
+        );
+        self.store
+            .not_delivered(self.id, delivery, after, status, &json!(fault))
+            .await
+    }
+}
+
+fn unopened(error: &StoreError) -> Fault {
+    Fault::new(
+        "webhook_sealed",
+        "the address of a webhook does not open",
+        error.to_string(),
+        "give the processes the key that it was sealed with, or remove the webhook and add it anew",
+    )
+    .at_step("webhook")
+    .passing()
+}

@@ -1,0 +1,40 @@
+//! What is told to systemd, if it is there: that the process works, that it stops, and that its loops turn.
+//!
+//! **Invariant:** a process whose loops stand still falls silent, so that the watchdog starts it anew; where nobody listens,
+//! nothing happens.
+
+use std::time::{Duration, Instant};
+
+use crier_metrics::Health;
+use sd_notify::NotifyState;
+use tokio_util::sync::CancellationToken;
+
+/// Between two looks where no watchdog says how often: the process stands by.
+const IDLE: Duration = Duration::from_hours(1);
+
+/// Everything runs.
+pub(crate) fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// Beats for as long as every loop turns, until `stop`; then says that the process stops.
+pub(crate) async fn watch(health: Health, stop: CancellationToken) {
+    // Half of the time, as sd_watchdog_enabled(3) advises.
+    let pause = sd_notify::watchdog_enabled().map(|limit| limit / 2);
+    while !stop.is_cancelled() {
+        if pause.is_some() && health.stalled(Instant::now()).is_empty() {
+            tell(&[NotifyState::Watchdog]);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause.unwrap_or(IDLE)) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+    tell(&[NotifyState::Stopping]);
+}
+
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!("systemd could not be told of {state:?}: {error}");
+    }
+}

@@ -1,0 +1,78 @@
+//! Hosts whose clock is off, by libfaketime: nothing is decided by it, and it is told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::Stage;
+
+const SOON: Duration = Duration::from_mins(1);
+
+/// Settings under which a process sees another time; what measures durations stays true.
+fn faked(offset: &str) -> [(String, String); 3] {
+    let library = ["x86_64-linux-gnu", "aarch64-linux-gnu"]
+        .map(|machine| PathBuf::from(format!("/usr/lib/{machine}/faketime/libfaketimeMT.so.1")))
+        .into_iter()
+        .find(|path| path.exists())
+        .expect("libfaketime is missing: install the Debian package `faketime`");
+    [
+        ("LD_PRELOAD".into(), library.display().to_string()),
+        ("FAKETIME".into(), offset.to_owned()),
+        ("DONT_FAKE_MONOTONIC".into(), "1".into()),
+    ]
+}
+
+#[tokio::test]
+async fn a_host_whose_clock_is_off_posts_on_time_signs_by_xs_clock_and_says_so() {
+    let stage = Stage::new(&json!({})).await;
+    stage.account("acme").await;
+    stage
+        .account_without(&json!({"username": "signer"}), "oauth2")
+        .await;
+    for (offset, words) in [("+7m", "7 min ahead of"), ("-1d", "24 h behind")] {
+        let set = faked(offset);
+        let settings: Vec<(&str, &str)> = set
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .chain([("CRIER__EXPORTER__LISTEN", "127.0.0.1:0")])
+            .collect();
+        let crier = stage.start_with("run", &settings);
+        stage
+            .sql(&format!(
+                "insert into crier.jobs (account, text, run_at) values ('acme', 'bearer {offset}', crier.now() + interval '2 seconds'),
+                   ('signer', 'signed {offset}', crier.now() + interval '2 seconds')"
+            ))
+            .await;
+        stage
+            .until(
+                "select bool_and(state = 'published') as done from crier.jobs",
+                SOON,
+            )
+            .await;
+        let mut doctor = stage.command(&["doctor"]);
+        doctor.envs(settings.iter().copied());
+        let said = doctor.output().await.unwrap();
+        let report = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert_eq!(said.status.code(), Some(1), "{report}");
+        assert!(report.contains(words), "{report}");
+        crier.stop().await;
+    }
+    let jobs = stage
+        .rows("select max(attempts) as attempts, bool_and(published_at >= run_at) as due, max(published_at - run_at) < interval '20 seconds' as in_time from crier.jobs")
+        .await;
+    assert_eq!(jobs, [json!({"attempts": 1, "due": true, "in_time": true})]);
+    let accounts = stage
+        .rows("select distinct status from crier.accounts")
+        .await;
+    assert_eq!(accounts, [json!({"status": "active"})]);
+    let calls = stage.sim("GET", "/_sim/requests", "").await;
+    let calls = calls.as_array().unwrap();
+    let made = |status: i64| calls.iter().filter(|call| call["status"] == status).count();
+    assert_eq!((made(201), made(401)), (4, 0), "{calls:?}");
+    let refreshed = calls
+        .iter()
+        .any(|call| call["route"] == "POST /2/oauth2/token");
+    assert!(!refreshed, "no token is old by a wrong clock");
+    stage.done().await;
+}

@@ -1,0 +1,165 @@
+"""Grafana's dashboard JSON from short descriptions of panels.
+
+A dashboard is a list of rows of panels; a panel is what it shows, in which unit, from which numbers on it is bad, what the reader
+does then, and its queries. Python's standard library suffices.
+"""
+
+import json
+
+PROMETHEUS = {"type": "prometheus", "uid": "${prometheus}"}
+POSTGRES = {"type": "grafana-postgresql-datasource", "uid": "${postgres}"}
+# A text box of each dashboard: where this installation keeps docs/RUNBOOK.md.
+RUNBOOK = "${runbook}#"
+GREEN, ORANGE, RED = "green", "orange", "red"
+
+
+class Prom:
+    """A query of Prometheus. `legend` names its curves; `instant` asks for the last value only; `empty` says why nothing may come."""
+
+    def __init__(self, expr, legend="", instant=False, heatmap=False, empty=None):
+        self.expr, self.legend, self.instant, self.heatmap, self.empty = expr, legend, instant, heatmap, empty
+
+    def json(self, ref):
+        return {
+            "refId": ref, "datasource": PROMETHEUS, "expr": self.expr, "legendFormat": self.legend or "__auto",
+            "editorMode": "code", "instant": self.instant, "range": not self.instant,
+            "format": "heatmap" if self.heatmap else ("table" if self.instant and not self.legend else "time_series"),
+        }
+
+
+class Sql:
+    """A query of Postgres as `crier_reader`. `shape` is `table` or `time_series`; `empty` says why no row may come."""
+
+    def __init__(self, sql, shape="table", empty=None):
+        self.sql, self.shape, self.empty = " ".join(sql.split()), shape, empty
+
+    def json(self, ref):
+        return {
+            "refId": ref, "datasource": POSTGRES, "rawSql": self.sql, "rawQuery": True, "editorMode": "code",
+            "format": self.shape,
+        }
+
+
+class Panel:
+    """One panel. `bad` are the values from which it is orange and red; `below` turns them round."""
+
+    def __init__(self, kind, title, text, queries, unit="short", bad=None, below=False, runbook=None, width=8, height=7,
+                 stack=False, decimals=None, links=None, hide=None):
+        self.kind, self.title, self.unit, self.bad, self.below = kind, title, unit, bad, below
+        self.queries = queries if isinstance(queries, list) else [queries]
+        self.runbook, self.width, self.height, self.stack, self.decimals = runbook, width, height, stack, decimals
+        self.links, self.hide = links or {}, hide or []
+        self.text = text
+
+    def thresholds(self):
+        if self.bad is None:
+            return {"mode": "absolute", "steps": [{"color": GREEN, "value": None}]}
+        orange, red = self.bad
+        colours = [RED, ORANGE, GREEN] if self.below else [GREEN, ORANGE, RED]
+        steps = [{"color": colours[0], "value": None}]
+        numbers = [red, orange] if self.below else [orange, red]
+        steps += [{"color": colour, "value": number} for colour, number in zip(colours[1:], numbers)]
+        return {"mode": "absolute", "steps": steps}
+
+    def json(self, number, x, y):
+        description = self.text + (f"\n\n[What to do]({RUNBOOK}{self.runbook})" if self.runbook else "")
+        defaults = {"unit": self.unit, "thresholds": self.thresholds(), "mappings": [], "noValue": "–"}
+        if self.decimals is not None:
+            defaults["decimals"] = self.decimals
+        options, overrides = {}, []
+        if self.kind == "stat":
+            defaults["color"] = {"mode": "thresholds"}
+            options = {"colorMode": "value", "graphMode": "area", "justifyMode": "auto", "orientation": "auto",
+                       "textMode": "auto", "wideLayout": True,
+                       "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}}
+        elif self.kind == "timeseries":
+            defaults["color"] = {"mode": "palette-classic"}
+            defaults["custom"] = {
+                "drawStyle": "bars" if self.stack else "line", "lineWidth": 1, "fillOpacity": 60 if self.stack else 8,
+                "showPoints": "never", "spanNulls": False, "axisSoftMin": 0,
+                "stacking": {"mode": "normal" if self.stack else "none", "group": "A"},
+                "thresholdsStyle": {"mode": "line+area" if self.bad else "off"},
+            }
+            options = {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
+                       "tooltip": {"mode": "multi", "sort": "desc"}}
+        elif self.kind == "heatmap":
+            defaults = {"custom": {"hideFrom": {"legend": False, "tooltip": False, "viz": False}}}
+            options = {"calculate": False, "cellGap": 1, "yAxis": {"unit": self.unit, "axisPlacement": "left"},
+                       "color": {"mode": "scheme", "scheme": "Oranges", "steps": 64, "reverse": False, "exponent": 0.5, "fill": "orange", "scale": "exponential"},
+                       "rowsFrame": {"layout": "auto"}, "showValue": "never", "filterValues": {"le": 1e-9},
+                       "legend": {"show": True}, "tooltip": {"mode": "single", "yHistogram": True}, "exemplars": {"color": "red"}}
+        elif self.kind == "barchart":
+            defaults["color"] = {"mode": "palette-classic"}
+            defaults["custom"] = {"fillOpacity": 70, "lineWidth": 1}
+            options = {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
+                       "orientation": "auto", "showValue": "auto", "stacking": "normal", "tooltip": {"mode": "multi", "sort": "desc"},
+                       "xTickLabelRotation": -45, "xTickLabelSpacing": 0, "barWidth": 0.9, "groupWidth": 0.7, "barRadius": 0, "fullHighlight": False}
+        elif self.kind == "table":
+            defaults["custom"] = {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": True, "filterable": True}
+            options = {"showHeader": True, "cellHeight": "sm", "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""}}
+            for name in self.hide:
+                overrides.append({"matcher": {"id": "byName", "options": name}, "properties": [{"id": "custom.hidden", "value": True}]})
+            for name, url in self.links.items():
+                overrides.append({"matcher": {"id": "byName", "options": name},
+                                  "properties": [{"id": "links", "value": [{"title": "Open", "url": url, "targetBlank": True}]}]})
+        else:
+            raise ValueError(self.kind)
+        sources = {query.json("A")["datasource"]["type"] for query in self.queries}
+        source = PROMETHEUS if sources == {"prometheus"} else POSTGRES
+        out = {
+            "id": number, "type": self.kind, "title": self.title, "description": description, "datasource": source,
+            "gridPos": {"h": self.height, "w": self.width, "x": x, "y": y},
+            "fieldConfig": {"defaults": defaults, "overrides": overrides}, "options": options,
+            "targets": [query.json("ABCDEFGH"[at]) for at, query in enumerate(self.queries)],
+        }
+        if self.kind == "table" and sources == {"prometheus"}:
+            out["transformations"] = [{"id": "organize", "options": {"excludeByName": {"Time": True}, "indexByName": {}, "renameByName": {}}}]
+        return out
+
+
+class Dashboard:
+    """`rows` is a list of (title, panels). `variables` come after the data sources and the job of Prometheus."""
+
+    def __init__(self, uid, title, text, rows, variables=(), since="now-6h", refresh="30s", until="now"):
+        self.uid, self.title, self.text, self.rows = uid, title, text, rows
+        self.variables, self.since, self.refresh, self.until = list(variables), since, refresh, until
+
+    def panels(self):
+        return [panel for _, panels in self.rows for panel in panels]
+
+    def json(self):
+        panels, number, y = [], 1, 0
+        for title, row in self.rows:
+            panels.append({"id": number, "type": "row", "title": title, "collapsed": False, "panels": [],
+                           "gridPos": {"h": 1, "w": 24, "x": 0, "y": y}})
+            number, x, y, tallest = number + 1, 0, y + 1, 0
+            for panel in row:
+                if x + panel.width > 24:
+                    x, y, tallest = 0, y + tallest, 0
+                panels.append(panel.json(number, x, y))
+                number, x, tallest = number + 1, x + panel.width, max(tallest, panel.height)
+            y += tallest
+        source = lambda name, label, kind: {
+            "name": name, "label": label, "type": "datasource", "query": kind, "hide": 0, "includeAll": False, "multi": False,
+            "options": [], "refresh": 1, "regex": "", "skipUrlSync": False, "current": {}}
+        job = {"name": "job", "label": "Installation", "type": "query", "datasource": PROMETHEUS, "hide": 0, "includeAll": False,
+               "multi": False, "options": [], "refresh": 2, "regex": "", "skipUrlSync": False, "sort": 1, "current": {},
+               "definition": "label_values(crier_build_info, job)",
+               "query": {"query": "label_values(crier_build_info, job)", "refId": "job"}}
+        runbook = {"name": "runbook", "label": "Runbook", "type": "textbox", "hide": 2, "skipUrlSync": False,
+                   "query": "docs/RUNBOOK.md", "current": {"text": "docs/RUNBOOK.md", "value": "docs/RUNBOOK.md"},
+                   "options": [{"selected": True, "text": "docs/RUNBOOK.md", "value": "docs/RUNBOOK.md"}]}
+        others = [{"asDropdown": True, "icon": "external link", "includeVars": True, "keepTime": True, "tags": ["crier"],
+                   "targetBlank": False, "title": "crier", "tooltip": "", "type": "dashboards", "url": ""}]
+        return {
+            "uid": self.uid, "title": self.title, "description": self.text, "tags": ["crier"], "schemaVersion": 39, "version": 1,
+            "id": None, "editable": True, "graphTooltip": 1, "fiscalYearStartMonth": 0, "weekStart": "", "timezone": "browser",
+            "refresh": self.refresh, "time": {"from": self.since, "to": self.until}, "timepicker": {}, "links": others,
+            "annotations": {"list": []}, "preload": False,
+            "templating": {"list": [source("prometheus", "Prometheus", "prometheus"),
+                                    source("postgres", "Postgres", "grafana-postgresql-datasource"), job, runbook, *self.variables]},
+            "panels": panels,
+        }
+
+    def text_of_file(self):
+        return json.dumps(self.json(), indent=1, ensure_ascii=False) + "\n"

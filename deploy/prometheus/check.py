@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""What promtool does not see of the alerts: each says how bad it is, what it means, three first steps, and leads to a section of the
+runbook that names it; and each has a test in which it fires and one in which it does not.
+"""
+
+import pathlib
+import re
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def main():
+    rules, tests = (HERE / "rules.yml").read_text(), (HERE / "rules.test.yml").read_text()
+    runbook = (HERE.parents[1] / "docs" / "RUNBOOK.md").read_text()
+    sections = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-"): text
+                for title, text in re.findall(r"^## (.+)\n((?:(?!^## ).*\n)*)", runbook, re.M)}
+    faults, seen = [], []
+    for block in re.split(r"^      - alert: ", rules, flags=re.M)[1:]:
+        name = block.split("\n", 1)[0].strip()
+        seen.append(name)
+        for member, shape in {"severity": r"labels: \{severity: (page|ticket)\}", "summary": r"^ +summary: \".+\"", "description": r"^ +description: \".+\"",
+                              "three steps": r"^ +steps: \"1\. .+ 2\. .+ 3\. .+\"", "runbook": r"^ +runbook: docs/RUNBOOK\.md#.+"}.items():
+            if not re.search(shape, block, re.M):
+                faults.append(f"{name}: has no {member}")
+        anchor = re.search(r"RUNBOOK\.md#(\S+)", block)
+        if anchor and f"`{name}`" not in sections.get(anchor.group(1), ""):
+            faults.append(f"{name}: no section `{anchor.group(1)}` of docs/RUNBOOK.md names it")
+        for word in ("fires: ", "is silent: "):
+            if f"'{name} {word}" not in tests:
+                faults.append(f"{name}: no test in which it {word.rstrip(': ')}")
+    for name in set(re.findall(r"`(Crier\w+)`", runbook)) - set(seen):
+        faults.append(f"docs/RUNBOOK.md: no alert is named {name}")
+    panels = (HERE.parent / "grafana" / "panels.py").read_text()
+    for anchor in set(re.findall(r'runbook="([^"]+)"', panels)) - set(sections):
+        faults.append(f"panels.py: docs/RUNBOOK.md has no section `{anchor}`")
+    if faults:
+        sys.exit("\n".join(faults))
+    print(f"alerts: {len(seen)}, each with its tests and its section of the runbook")
+
+
+if __name__ == "__main__":
+    main()
