@@ -13,7 +13,7 @@ demo: ## show it all: a campaign from rows to posts, with a private PostgreSQL a
 	@$(or $(CARGO_TARGET_DIR),target)/debug/crier demo
 
 test: ## run all tests against a private PostgreSQL; installs what is missing (ARGS='-p crier-core' for a part)
-	@scripts/need pgbouncer faketime
+	@scripts/need pgbouncer libfaketimeMT.so.1:libfaketime
 	scripts/with-postgres cargo test --locked $(or $(ARGS),--workspace)
 
 bench: ## measure, with an optimised build; prints figures for docs/PERFORMANCE.md
