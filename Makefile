@@ -2,7 +2,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench chaos dashboards dashboards-check dashboards-images alerts-check lint fmt docs ci
+.PHONY: help demo test bench chaos dashboards dashboards-check dashboards-images alerts-check deploy-check lint fmt docs ci
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -13,7 +13,7 @@ demo: ## show it all: a campaign from rows to posts, with a private PostgreSQL a
 	@$(or $(CARGO_TARGET_DIR),target)/debug/crier demo
 
 test: ## run all tests against a private PostgreSQL; installs what is missing (ARGS='-p crier-core' for a part)
-	@scripts/need pgbouncer faketime
+	@scripts/need pgbouncer libfaketimeMT.so.1:libfaketime
 	scripts/with-postgres cargo test --locked $(or $(ARGS),--workspace)
 
 bench: ## measure, with an optimised build; prints figures for docs/PERFORMANCE.md
@@ -46,6 +46,9 @@ alerts-check: ## try each alert with promtool: once where it must fire, once whe
 	promtool=$$(scripts/tool promtool prometheus) && $$promtool check rules deploy/prometheus/rules.yml && \
 	  $$promtool test rules deploy/prometheus/rules.test.yml
 	deploy/prometheus/check.py
+
+deploy-check: ## hold image, compose, Kubernetes and systemd files against their linters and schemas
+	python=$$(scripts/venv deploy/requirements.txt) && deploy/check $$python
 
 lint: ## check with clippy; a warning is an error
 	cargo clippy --workspace --all-targets --locked -- -D warnings

@@ -145,6 +145,8 @@ WORKERS = Dashboard(
             Panel("timeseries", "Slots of recurring posts", "What became of the slots that came up.", Prom(f"sum by (result) (increase(crier_recurring_slots_total{J}[$__rate_interval]))", "{{result}}"), stack=True),
             Panel("timeseries", "Unknown posts, and how they were settled", "Found on X, absent, by X's refusal as a duplicate, or by a person.",
                   [Prom(db("crier_unknown_open"), "open"), Prom(f"sum by (how) (increase(crier_unknown_settled_total{J}[$__rate_interval]))", "settled: {{how}}")], runbook="unknown-posts"),
+            Panel("timeseries", "Webhooks", "Tries by how they ended, and deliveries that wait or were given up. `crier webhooks deliveries --state dead` lists the latter.",
+                  [Prom(f"sum by (result) (increase(crier_webhook_tries_total{J}[$__rate_interval]))", "{{result}}"), Prom(db("crier_webhooks_waiting"), "waiting"), Prom(db("crier_webhooks_dead"), "given up")], runbook="webhooks"),
             Panel("table", "Lanes that are closed", "Accounts whose posts wait, until when, and what waits. `infinity`: until a person acts.",
                   Sql("""select a.handle, l.not_before as "closed until", a.status, l.in_flight as "in flight" from crier.lanes l join crier.accounts a on a.id = l.account_id
                          where l.not_before > crier.now() order by l.not_before desc limit 200""", empty="no lane is closed"), runbook="limit-used-up", width=16),

@@ -157,8 +157,7 @@ async fn limits_of_the_database_cut_no_statement_of_crier_off() {
         (&said["lock"], &said["level"]),
         (&"2s".into(), &"read committed".into())
     );
-    let sessions =
-        "select pid from pg_stat_activity where datname = current_database() order by pid";
+    let sessions = "select pid from pg_stat_activity where datname = current_database() and backend_type = 'client backend'";
     let before = other.select_json(sessions).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     let after = db.store.select_json(sessions).await.unwrap();

@@ -16,7 +16,7 @@ use crate::anything::{MOST, every_call};
 use crate::server::{bearer, client, config, in_time, raw};
 
 /// Bytes of one answer that a client may at most have taken: its own bound, and what sockets hold.
-const MOST_TAKEN: u64 = 24 * 1024 * 1024;
+const MOST_TAKEN: u64 = 96 * 1024 * 1024;
 
 /// What a server says after the first bytes.
 #[derive(Debug, Clone, Copy)]

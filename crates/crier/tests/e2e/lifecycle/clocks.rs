@@ -1,6 +1,5 @@
 //! Hosts whose clock is off, by libfaketime: nothing is decided by it, and it is told.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
@@ -11,13 +10,19 @@ const SOON: Duration = Duration::from_mins(1);
 
 /// Settings under which a process sees another time; what measures durations stays true.
 fn faked(offset: &str) -> [(String, String); 3] {
-    let library = ["x86_64-linux-gnu", "aarch64-linux-gnu"]
-        .map(|machine| PathBuf::from(format!("/usr/lib/{machine}/faketime/libfaketimeMT.so.1")))
-        .into_iter()
-        .find(|path| path.exists())
-        .expect("libfaketime is missing: install the Debian package `faketime`");
+    let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/tool");
+    let found = std::process::Command::new(tool)
+        .args(["libfaketimeMT.so.1", "libfaketime"])
+        .output()
+        .unwrap();
+    assert!(
+        found.status.success(),
+        "{}",
+        String::from_utf8_lossy(&found.stderr)
+    );
+    let library = String::from_utf8(found.stdout).unwrap();
     [
-        ("LD_PRELOAD".into(), library.display().to_string()),
+        ("LD_PRELOAD".into(), library.trim().to_owned()),
         ("FAKETIME".into(), offset.to_owned()),
         ("DONT_FAKE_MONOTONIC".into(), "1".into()),
     ]
