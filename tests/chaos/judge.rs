@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::plan::{Deed, Step, Wish};
 use crate::tally::Notes;
 use crate::truth::{Job, Post, Truth};
 
@@ -42,8 +41,8 @@ struct Judge<'a> {
     found: Vec<Breach>,
 }
 
-/// All breaches.
-pub(crate) fn judge(truth: &Truth, plan: &[Step], notes: &Notes) -> Vec<Breach> {
+/// All breaches; `keys` are of all rows that people inserted.
+pub(crate) fn judge(truth: &Truth, keys: &[&str], notes: &Notes) -> Vec<Breach> {
     let mut judge = Judge {
         truth,
         by_id: truth.jobs.iter().map(|job| (job.id, job)).collect(),
@@ -54,7 +53,7 @@ pub(crate) fn judge(truth: &Truth, plan: &[Step], notes: &Notes) -> Vec<Breach> 
             .collect(),
         found: Vec::new(),
     };
-    judge.every_row_is_there(plan, notes);
+    judge.every_row_is_there(keys, notes);
     judge.every_published_job_has_its_post();
     judge.every_post_has_its_job();
     judge.every_job_ended_with_reason();
@@ -96,23 +95,21 @@ impl Judge<'_> {
         }
     }
 
-    fn every_row_is_there(&mut self, plan: &[Step], notes: &Notes) {
+    fn every_row_is_there(&mut self, keys: &[&str], notes: &Notes) {
         let there: BTreeSet<&str> = self.truth.jobs.iter().map(|job| job.key.as_str()).collect();
-        for step in plan {
-            let Deed::Wish(Wish::Insert(drafts)) = &step.deed else {
-                continue;
-            };
-            for draft in drafts {
-                if !there.contains(draft.key.as_str()) && !notes.refused.contains(&draft.key) {
-                    let words = format!("the row {} is gone", draft.key);
-                    self.breach("lost", None, words);
-                }
+        for key in keys {
+            if !there.contains(key) && !notes.refused.iter().any(|refused| refused == key) {
+                self.breach("lost", None, format!("the row {key} is gone"));
             }
         }
     }
 
     fn every_published_job_has_its_post(&mut self) {
         for job in &self.truth.jobs {
+            if (job.state == "published") != job.post_id.is_some() {
+                let words = format!("it is {} with the post {:?}", job.state, job.post_id);
+                self.breach("lost", Some(job.id), words);
+            }
             let Some(id) = job.post_id.as_deref() else {
                 continue;
             };
@@ -154,6 +151,7 @@ impl Judge<'_> {
                 owners.entry(id).or_default().push(job);
             }
         }
+        let mut strays: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for post in &self.truth.posts {
             let held = owners.get(post.id.as_str()).map_or(0, Vec::len);
             if held == 1 {
@@ -165,6 +163,11 @@ impl Judge<'_> {
                 .iter()
                 .filter(|job| job.account == post.account && job.text.trim() == post.text.trim())
                 .collect();
+            let unknown = alike.iter().filter(|job| job.state == "unknown").count();
+            let strays = strays
+                .entry((post.account.as_str(), post.text.trim()))
+                .or_insert(0);
+            *strays += 1;
             let job = alike.iter().find(|job| job.post_id.is_none());
             let any = job.or(alike.first()).copied();
             let words = format!("{} of {}: `{}`", post.id, post.account, post.text);
@@ -173,8 +176,8 @@ impl Judge<'_> {
                     let words = format!("{held} jobs hold {words}");
                     self.breach("lost", any.map(|job| job.id), words);
                 }
-                // It is counted among the unknown ones; a person is asked to look.
-                Some("unknown") => {}
+                // One a job is counted among the unknown ones: a person is asked to look.
+                Some("unknown") if *strays <= unknown => {}
                 Some("cancelled") => {
                     self.breach("posted after a cancel", any.map(|job| job.id), words);
                 }

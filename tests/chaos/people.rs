@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crier_store::{Store, StoreError};
+use crier_store::{Ruling, Store, StoreError};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -92,6 +92,20 @@ async fn insist(store: &Store, sql: &str) -> bool {
                 assert!(begin.elapsed() < PATIENCE, "{error:?}: {sql}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
+        }
+    }
+}
+
+/// Sends every unknown job again without a look: what other schedulers do of themselves when a worker has died.
+pub(crate) async fn send_unknown_again(ground: &Ground) {
+    let unknown = "select id from crier.jobs_open where state = 'unknown'";
+    // The database may be away; the next look is soon.
+    let Ok(unknown) = ground.store.select_json(unknown).await else {
+        return;
+    };
+    for job in unknown.iter().filter_map(|row| row["id"].as_i64()) {
+        if let Ok("scheduled") = ground.store.settle_by_operator(job, Ruling::Again).await {
+            ground.tally.count("unknown, sent again without a look");
         }
     }
 }

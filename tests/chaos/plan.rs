@@ -106,3 +106,12 @@ pub(crate) fn plan(seed: u64, seconds: u64) -> Vec<Step> {
     steps.sort_by_key(|step| step.at_ms);
     steps
 }
+
+/// Keys of all rows that the plan inserts.
+pub(crate) fn keys(plan: &[Step]) -> Vec<&str> {
+    let drafts = plan.iter().filter_map(|step| match &step.deed {
+        Deed::Wish(Wish::Insert(drafts)) => Some(drafts),
+        _ => None,
+    });
+    drafts.flatten().map(|draft| draft.key.as_str()).collect()
+}

@@ -28,16 +28,19 @@ pub(crate) struct World {
     hosts: Vec<Host>,
     deals: Vec<mpsc::UnboundedSender<Blow>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
+    /// Whether unknown jobs are sent again without a look.
+    is_blind: bool,
     /// How long the calm lasted.
     pub(crate) calm: Duration,
 }
 
 impl World {
-    /// Everything up and idle; logs and media lie in `folder`.
-    pub(crate) async fn new(root: &Path, folder: &Path) -> Self {
+    /// Everything up and idle; logs and media lie in `folder`. A blind one sends what is unknown again, and X's rule
+    /// against duplicates does not save it.
+    pub(crate) async fn new(root: &Path, folder: &Path, is_blind: bool) -> Self {
         let postgres = Postgres::new(root).await;
         let x = X::start(&json!({
-            "duplicate_window_s": DUPLICATE_S,
+            "duplicate_window_s": if is_blind { 0 } else { DUPLICATE_S },
             "processing_delay_ms": 800,
             "read_delay_ms": 1_500,
             "limits": {"POST /2/tweets": {"limit": 100_000, "window_s": 900, "user_24h": 1_000_000, "app_24h": 1_000_000}},
@@ -92,6 +95,7 @@ impl World {
             hosts: all,
             deals,
             tasks,
+            is_blind,
             calm: Duration::ZERO,
         }
     }
@@ -110,9 +114,13 @@ impl World {
             }
         });
         let (ground, x, url) = (self.ground.clone(), self.x, self.url());
+        let is_blind = self.is_blind;
         let watch = tokio::spawn(async move {
             loop {
                 people::log_in_where_asked(&ground, x, &url).await;
+                if is_blind {
+                    people::send_unknown_again(&ground).await;
+                }
                 tokio::time::sleep(Duration::from_millis(700)).await;
             }
         });
