@@ -14,7 +14,9 @@ demo: ## show it all: a campaign from rows to posts, with a private PostgreSQL a
 
 test: ## run all tests against a private PostgreSQL; installs what is missing (ARGS='-p crier-core' for a part)
 	@scripts/need pgbouncer libfaketimeMT.so.1:libfaketime
-	scripts/with-postgres cargo test --locked $(or $(ARGS),--workspace)
+	@# Most tests wait for processes more than they compute: more of them at once than there are processors.
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) > 2 ? $$(nproc) * 2 : 4))} \
+	  scripts/with-postgres cargo test --locked $(or $(ARGS),--workspace)
 
 bench: ## measure, with an optimised build; prints figures for docs/PERFORMANCE.md
 	@scripts/need

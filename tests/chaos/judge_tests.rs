@@ -8,7 +8,7 @@ mod tally;
 #[expect(dead_code, reason = "the measurements read the rest")]
 mod truth;
 
-use judge::{PROMISES, judge};
+use judge::{Breach, PROMISES, judge};
 use tally::{Closed, Notes};
 use truth::{Attempt, Call, Job, Post, Truth};
 
@@ -258,10 +258,18 @@ const BREAKS: [Break; 22] = [
     ),
 ];
 
+fn told(breaches: &[Breach]) -> String {
+    let lines = breaches.iter().map(|breach| {
+        let job = breach.job.unwrap_or_default();
+        format!("{}: job {job}: {}\n", breach.promise, breach.words)
+    });
+    lines.collect()
+}
+
 #[test]
 fn a_run_that_kept_all_promises_is_found_so() {
     let breaches = judge(&fine(), &KEYS, &Notes::default());
-    assert!(breaches.is_empty(), "{breaches:#?}");
+    assert!(breaches.is_empty(), "{}", told(&breaches));
 }
 
 #[test]
@@ -272,7 +280,7 @@ fn whatever_breaks_a_promise_is_told_under_that_promise_alone() {
         let breaches = judge(&truth, &KEYS, &notes);
         assert!(!breaches.is_empty(), "{what}: nothing was found");
         for breach in &breaches {
-            assert_eq!(breach.promise, promise, "{what}: {breaches:#?}");
+            assert_eq!(breach.promise, promise, "{what}: {}", told(&breaches));
         }
     }
 }
@@ -301,5 +309,5 @@ fn what_is_no_fault_of_criers_is_not_held_against_it() {
     notes.refused.push("refused".to_owned());
     let keys = [&KEYS[..], &["refused"]].concat();
     let breaches = judge(&truth, &keys, &notes);
-    assert!(breaches.is_empty(), "{breaches:#?}");
+    assert!(breaches.is_empty(), "{}", told(&breaches));
 }
