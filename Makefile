@@ -22,7 +22,7 @@ bench: ## measure, with an optimised build; prints figures for docs/PERFORMANCE.
 	@scripts/need
 	scripts/with-postgres cargo bench --locked -p crier --bench upload_memory
 
-chaos: ## break everything for 180 s, then judge that nothing is lost or twice (SECONDS=600 for longer, SEED=7 for the same plan)
+chaos: ## break everything for 180 s, then judge that nothing is lost or twice (SECONDS=600 for longer, SEED=7 for the same plan, ARGS=--blind to see the judge at work)
 	@scripts/need
 	cargo test --locked -p crier --bench chaos -- $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
