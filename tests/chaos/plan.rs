@@ -109,9 +109,11 @@ pub(crate) fn plan(seed: u64, seconds: u64) -> Vec<Step> {
 
 /// Keys of all rows that the plan inserts.
 pub(crate) fn keys(plan: &[Step]) -> Vec<&str> {
-    let drafts = plan.iter().filter_map(|step| match &step.deed {
-        Deed::Wish(Wish::Insert(drafts)) => Some(drafts),
-        _ => None,
-    });
-    drafts.flatten().map(|draft| draft.key.as_str()).collect()
+    let mut keys = Vec::new();
+    for step in plan {
+        if let Deed::Wish(Wish::Insert(drafts)) = &step.deed {
+            keys.extend(drafts.iter().map(|draft| draft.key.as_str()));
+        }
+    }
+    keys
 }
