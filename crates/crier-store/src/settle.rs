@@ -10,6 +10,9 @@ use crier_core::answer::Endpoint;
 use crier_core::limit::{LimitClass, Window, believed, blocked_until};
 use crier_core::price::Charge;
 use serde_json::Value;
+use sqlx::Postgres;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
 
 use crate::claim::micros;
 use crate::gate::Conn;
@@ -527,28 +530,37 @@ pub(crate) async fn save_windows(
     windows: &[Window],
 ) -> Result<(), StoreError> {
     for window in windows {
-        sqlx::query(
-            "-- save_windows
-            insert into crier.limit_windows as w (class, owner_id, endpoint, length, call_limit, remaining, resets_at)
-            select $1, case when $1 = 'app' then a.app_id else a.id end, $3, $4, $5, $6, $7 from crier.accounts a
-             where a.id = $2 and ($1 = 'account' or a.app_id is not null)
-               and $7 <= crier.now() + $8 * interval '1 second'
-            on conflict (class, owner_id, endpoint, length) do update
-              set call_limit = excluded.call_limit, resets_at = excluded.resets_at, updated_at = crier.now(),
-                  -- Answers overtake each other: within one window the lower figure is the later one.
-                  remaining = case when w.resets_at = excluded.resets_at then least(w.remaining, excluded.remaining) else excluded.remaining end
-              where w.resets_at <= excluded.resets_at",
-        )
-        .bind(window.class.as_str())
-        .bind(account)
-        .bind(endpoint)
-        .bind(window.length.as_str())
-        .bind(window.limit)
-        .bind(window.remaining)
-        .bind(window.resets_at)
-        .bind(i64::from(window.length.most_s()))
-        .execute(&mut *tx)
-        .await?;
+        save_window(account, endpoint, window)
+            .execute(&mut *tx)
+            .await?;
     }
     Ok(())
+}
+
+/// The statement for one of them.
+pub(crate) fn save_window<'q>(
+    account: i64,
+    endpoint: &'q str,
+    window: &Window,
+) -> Query<'q, Postgres, PgArguments> {
+    sqlx::query(
+        "-- save_window
+        insert into crier.limit_windows as w (class, owner_id, endpoint, length, call_limit, remaining, resets_at)
+        select $1, case when $1 = 'app' then a.app_id else a.id end, $3, $4, $5, $6, $7 from crier.accounts a
+         where a.id = $2 and ($1 = 'account' or a.app_id is not null)
+           and $7 <= crier.now() + $8 * interval '1 second'
+        on conflict (class, owner_id, endpoint, length) do update
+          set call_limit = excluded.call_limit, resets_at = excluded.resets_at, updated_at = crier.now(),
+              -- Answers overtake each other: within one window the lower figure is the later one.
+              remaining = case when w.resets_at = excluded.resets_at then least(w.remaining, excluded.remaining) else excluded.remaining end
+          where w.resets_at <= excluded.resets_at",
+    )
+    .bind(window.class.as_str())
+    .bind(account)
+    .bind(endpoint)
+    .bind(window.length.as_str())
+    .bind(window.limit)
+    .bind(window.remaining)
+    .bind(window.resets_at)
+    .bind(i64::from(window.length.most_s()))
 }

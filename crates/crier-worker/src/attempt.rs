@@ -359,12 +359,7 @@ impl Worker {
     ) -> Result<Settlement, StoreError> {
         match no_token {
             NoToken::Absent => {
-                let why = plain_why(
-                    "no_grant",
-                    "the account has no grant that can be used",
-                    "token",
-                    "log in again: `crier auth login`",
-                );
+                let why = no_grant();
                 self.pause_account(job.lease.account, &why.error).await?;
                 Ok(Settlement::Snoozed { until: None, why })
             }
@@ -590,6 +585,16 @@ pub(crate) fn plain_why(code: &str, title: &str, step: &str, hint: &str) -> Why 
         http_status: None,
         error,
     }
+}
+
+/// No grant is left with which anything could be done.
+pub(crate) fn no_grant() -> Why {
+    plain_why(
+        "no_grant",
+        "the account has no grant that can be used",
+        "token",
+        "log in again: `crier auth login`",
+    )
 }
 
 #[cfg(test)]

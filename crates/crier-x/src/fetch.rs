@@ -264,9 +264,9 @@ impl Fetcher {
             hash.update(&chunk);
             into.write_all(&chunk)
                 .await
-                .map_err(|error| unwritable(&error))?;
+                .map_err(|error| unspooled(&error))?;
         }
-        into.flush().await.map_err(|error| unwritable(&error))?;
+        into.flush().await.map_err(|error| unspooled(&error))?;
         Ok(Fetched {
             bytes,
             sha256: hex(&hash.finalize()),
@@ -347,7 +347,9 @@ fn unreachable(url: &Url, why: &str) -> Fault {
     .passing()
 }
 
-fn unwritable(error: &std::io::Error) -> Fault {
+/// A fetched file cannot be written to its place on this machine.
+#[must_use]
+pub fn unspooled(error: &std::io::Error) -> Fault {
     Fault::new(
         "media_spool",
         "a fetched file cannot be kept",

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::Worker;
-use crate::attempt::{REFUSED_FRESH_TOKENS, plain_why, status, why};
+use crate::attempt::{REFUSED_FRESH_TOKENS, no_grant, plain_why, status, why};
 use crate::token::{NoToken, can_be_refreshed};
 
 /// Pages of a look: X lists the latest 3,200 posts (x-api.md 4.2), 100 a page.
@@ -259,12 +259,7 @@ impl Worker {
     ) -> Result<Reading, StoreError> {
         match no_token {
             NoToken::Absent => {
-                let why = plain_why(
-                    "no_grant",
-                    "the account has no grant that can be used",
-                    "token",
-                    "log in again: `crier auth login`",
-                );
+                let why = no_grant();
                 self.pause_account(look.lease.account, &why.error).await?;
                 Ok(Reading::Failed(NO_GRANT_WAIT, why.error))
             }

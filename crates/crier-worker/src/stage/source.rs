@@ -9,7 +9,7 @@ use crier_core::fault::Fault;
 use crier_core::media::MediaItem;
 use crier_core::retry::{Pace, next_attempt};
 use crier_store::{Lent, NewSession, Why};
-use crier_x::{Fetcher, MediaState, NewMedia};
+use crier_x::{Fetcher, MediaState, NewMedia, unspooled};
 use serde_json::json;
 
 use crate::folder::MediaFile;
@@ -184,17 +184,6 @@ impl Staging {
             .await?;
         Ok(())
     }
-}
-
-fn unspooled(error: &std::io::Error) -> Fault {
-    Fault::new(
-        "media_spool",
-        "a fetched file cannot be kept",
-        error.to_string(),
-        "see to the room and the rights of `media.spool_dir`",
-    )
-    .at_step("media")
-    .passing()
 }
 
 /// Whether the row asks for the upload of another account.

@@ -12,7 +12,7 @@ use crier_core::verdict::{Action, Step, Verdict};
 use crier_store::{StoreError, Why};
 use serde_json::json;
 
-use crate::attempt::{REFUSED_FRESH_TOKENS, plain_why, why};
+use crate::attempt::{REFUSED_FRESH_TOKENS, no_grant, plain_why, why};
 use crate::stage::call::Staging;
 use crate::token::NoToken;
 
@@ -245,12 +245,7 @@ impl Staging {
     pub(super) async fn without_token(&self, no_token: NoToken) -> Stop {
         let done = match no_token {
             NoToken::Absent => {
-                let why = plain_why(
-                    "no_grant",
-                    "the account has no grant that can be used",
-                    "token",
-                    "log in again: `crier auth login`",
-                );
+                let why = no_grant();
                 let account = self.upload.lease.account;
                 let store = &self.worker.store;
                 match self.worker.pause_account(account, &why.error).await {
