@@ -195,7 +195,7 @@ impl Judge<'_> {
             let fine = match job.state.as_str() {
                 "published" | "cancelled" => true,
                 // Left to a person, who was told why.
-                "unknown" => job.code.starts_with("unknown_"),
+                "unknown" => job.code.starts_with("unknown_") || self.is_reason(job),
                 _ => self.is_reason(job),
             };
             if !fine {

@@ -17,8 +17,8 @@ use crate::hosts::{Ground, KEY};
 use crate::plan::{Draft, Wish};
 use crate::x::X;
 
-/// Life of access tokens: so short that they are refreshed all the time.
-pub(crate) const TOKEN_LIFE_S: u64 = 40;
+/// Life of access tokens: so short that they are refreshed all the time, and longer than crier waits between two refreshes.
+pub(crate) const TOKEN_LIFE_S: u64 = 75;
 /// Longest that a person tries the same again.
 const PATIENCE: Duration = Duration::from_mins(2);
 

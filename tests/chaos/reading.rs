@@ -19,7 +19,9 @@ fn number(value: &Value, key: &str) -> i64 {
 
 const JOBS: &str =
     "select id, dedupe_key, account, text, state, error ->> 'code' as code, post_id, after, media,
-      campaign is not null as is_in_campaign, priority, attempts, crashes,
+      campaign is not null as is_in_campaign, priority, attempts,
+      greatest(crashes, (select max(u.crashes) from crier.media_uploads u where u.job_id = jobs.id),
+        (select r.crashes from crier.reconciles r where r.job_id = jobs.id)) as crashes,
       (extract(epoch from run_at) * 1000000)::bigint as run_us,
       (extract(epoch from created_at) * 1000000)::bigint as created_us,
       (extract(epoch from published_at) * 1000000)::bigint as published_us

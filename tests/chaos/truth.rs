@@ -18,6 +18,7 @@ pub(crate) struct Job {
     pub(crate) is_in_campaign: bool,
     pub(crate) priority: i64,
     pub(crate) attempts: i64,
+    /// In a row, over the job, its files or the search for its post.
     pub(crate) crashes: i64,
     pub(crate) run_us: i64,
     pub(crate) created_us: i64,

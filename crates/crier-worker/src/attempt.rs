@@ -493,7 +493,7 @@ impl Worker {
 }
 
 /// The waits of what must be written, whenever that will be possible.
-fn lasting() -> ExponentialBuilder {
+pub(crate) fn lasting() -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(2))

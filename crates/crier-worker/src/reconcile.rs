@@ -27,6 +27,8 @@ use read::Reading;
 
 /// Looks at once. Each is a few calls of reading, and unknown outcomes are rare.
 const AT_ONCE: usize = 4;
+/// When a look is due again that the database broke off.
+const GIVEN_BACK: Duration = Duration::from_secs(1);
 /// X remembers a post so long to refuse its duplicate (x-api.md 4.5).
 const MEMORY: TimeDelta = TimeDelta::hours(12);
 
@@ -76,6 +78,9 @@ impl Worker {
             running.spawn(async move {
                 if let Err(error) = worker.look(&look, &stop).await {
                     worker.look_failed(&look, &error);
+                    if error.is_outage() {
+                        worker.give_look_back(&look, &stop).await;
+                    }
                 }
                 drop(place);
             });
@@ -89,12 +94,18 @@ impl Worker {
         } else {
             self.metrics.db_error("reconcile");
         }
-        // The lease runs out, and the job is looked up again.
         tracing::warn!(
             job = look.lease.subject,
             code = error.code(),
             "the look was dropped: {error}"
         );
+    }
+
+    /// The database failed in the middle of it: as soon as it is back the look is anybody's, and nobody's suspect.
+    async fn give_look_back(&self, look: &Look, stop: &CancellationToken) {
+        let write = || self.store.look_again(&look.lease, GIVEN_BACK, false);
+        // Otherwise its lease runs out.
+        let _ = self.insist(stop, "reconcile", write).await;
     }
 
     /// One look at one job.

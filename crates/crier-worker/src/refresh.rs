@@ -25,6 +25,8 @@ use crate::Worker;
 use crate::attempt::{SKEW_ALLOWANCE, plain_why, why};
 use crate::token::{NoToken, TokenWait};
 
+/// Between X's definite no and the commit that stops the account nobody asks X again.
+const NO_HEEDED: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 /// How long the right to refresh holds: longer than connecting, asking and saving (peers.md 2.8).
 const REFRESH_LEASE: Duration = Duration::from_mins(2);
 /// How long the process that asked X may take to bring the answer before X's no to the old token is believed.
@@ -203,7 +205,7 @@ impl Worker {
                 let held = doubt.by.is_some_and(|by| by != self.id) && now < doubt.since + GRACE;
                 let why = lost(old, doubt, held);
                 let until = held.then_some(doubt.since + GRACE);
-                let noted = refused(until.unwrap_or(now), why.error.clone());
+                let noted = refused(until.unwrap_or(now + NO_HEEDED), why.error.clone());
                 if let Err(error) = self.store.refuse_refresh(lease, &noted).await {
                     return of_store(error);
                 }
@@ -219,7 +221,7 @@ impl Worker {
                 later(until, why, Some(fault))
             }
             (Action::PauseAccount, _) => {
-                let noted = refused(now, why(&fault, verdict, Step::Token).error);
+                let noted = refused(now + NO_HEEDED, why(&fault, verdict, Step::Token).error);
                 let held = match self.store.refuse_refresh(lease, &noted).await {
                     Ok(()) => true,
                     Err(StoreError::LeaseLost { .. }) => false,

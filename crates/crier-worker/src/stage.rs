@@ -15,6 +15,7 @@ mod whole;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use backon::BackoffBuilder;
 use crier_metrics::UploadEnd;
 use crier_store::{Lease, PutOff, StoreError, Upload};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Worker;
+use crate::attempt::lasting;
 use crate::stage::call::Staging;
 use crate::stage::stop::Stop;
 
@@ -126,8 +128,37 @@ impl Worker {
             () = stop.cancelled() => Err(Stop::Shutdown),
         };
         drop(staging);
-        self.end_upload(&upload, end).await;
+        self.end_upload(&upload, end, &stop).await;
         freed.notify_one();
+    }
+
+    /// The same write until the database takes it or the lease is gone; told to stop, it gives up at the next failure.
+    pub(crate) async fn insist<T, F: Future<Output = Result<T, StoreError>>>(
+        &self,
+        stop: &CancellationToken,
+        what: &'static str,
+        write: impl Fn() -> F,
+    ) -> Result<T, StoreError> {
+        let mut waits = lasting().build();
+        loop {
+            let error = match write().await {
+                Err(error) if error.is_outage() => error,
+                written => return written,
+            };
+            if self.metrics.db_error(what) {
+                tracing::warn!(
+                    code = error.code(),
+                    "what became of a step ({what}) cannot be written, trying again: {error}"
+                );
+            }
+            let Some(wait) = waits.next() else {
+                return Err(error);
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = stop.cancelled() => return Err(error),
+            }
+        }
     }
 
     /// Renews the lease until it is lost.
@@ -145,17 +176,32 @@ impl Worker {
         }
     }
 
-    /// Writes down how it ended.
-    async fn end_upload(&self, upload: &Upload, end: Result<Option<u64>, Stop>) {
+    /// Writes down how it ended, as soon as the database takes it: a file that is given back is nobody's suspect, and goes on
+    /// before its lease would have ended.
+    async fn end_upload(
+        &self,
+        upload: &Upload,
+        end: Result<Option<u64>, Stop>,
+        stop: &CancellationToken,
+    ) {
         let (job, position) = (upload.job, upload.position);
+        let store = &self.store;
         let (how, code, written) = match end {
             Ok(expires_in_s) => {
-                let written = self.store.upload_ready(upload, expires_in_s).await;
+                let known = Instant::now();
+                let written = self
+                    .insist(stop, "stage", || {
+                        let left_s = expires_in_s
+                            .map(|life_s| life_s.saturating_sub(known.elapsed().as_secs()));
+                        store.upload_ready(upload, left_s)
+                    })
+                    .await;
                 tracing::info!(job, position, "media {position} of job {job} is ready");
                 (UploadEnd::Ready, "ready".to_owned(), written.map(drop))
             }
             Err(Stop::Failed(why)) => {
-                let written = self.store.upload_failed(upload, &why).await;
+                let write = || store.upload_failed(upload, &why);
+                let written = self.insist(stop, "stage", write).await;
                 (UploadEnd::Failed, why.code, written)
             }
             Err(Stop::Later(later)) => {
@@ -165,10 +211,8 @@ impl Worker {
                     new_session: later.new_session,
                     as_warning: later.as_warning,
                 };
-                let written = self
-                    .store
-                    .put_off_upload(upload, later.until, &put_off)
-                    .await;
+                let write = || store.put_off_upload(upload, later.until, &put_off);
+                let written = self.insist(stop, "stage", write).await;
                 let last = written.as_ref().is_ok_and(|last| *last);
                 let how = if last {
                     UploadEnd::Failed
@@ -178,7 +222,7 @@ impl Worker {
                 (how, later.why.code, written.map(drop))
             }
             Err(Stop::Shutdown) => {
-                let written = self.store.release_upload(upload).await;
+                let written = store.release_upload(upload).await;
                 (UploadEnd::Snoozed, "shutdown".to_owned(), written)
             }
             Err(Stop::Lost) => {
@@ -186,7 +230,12 @@ impl Worker {
                 let lost = Err(StoreError::LeaseLost { kind, subject });
                 (UploadEnd::Snoozed, "lease_lost".to_owned(), lost)
             }
-            // The lease runs out and the next worker goes on from what was committed.
+            // Whoever claims it next goes on from what was committed.
+            Err(Stop::Store(error)) if error.is_outage() => {
+                let write = || store.release_upload(upload);
+                let written = self.insist(stop, "stage", write).await;
+                (UploadEnd::Snoozed, error.code().to_owned(), written)
+            }
             Err(Stop::Store(error)) => (UploadEnd::Snoozed, error.code().to_owned(), Err(error)),
         };
         match written {

@@ -154,7 +154,7 @@ impl Store {
         end_lease(&mut tx, lease).await?;
         let search = sqlx::query(
             "-- look_again
-            update crier.reconciles r set looks = looks + case when $3 then 1 else 0 end,
+            update crier.reconciles r set looks = looks + case when $3 then 1 else 0 end, crashes = 0,
                    next_at = crier.now() + case
                      when not $3 and exists (select 1 from crier.accounts a where a.id = r.account_id and a.status = 'needs_login')
                      then interval '0' else $2 * interval '1 microsecond' end,
@@ -189,7 +189,7 @@ impl Store {
         end_lease(&mut tx, lease).await?;
         let unread: Option<i16> = sqlx::query_scalar(
             "-- look_failed
-            update crier.reconciles r set fault = $3::jsonb, next_at = crier.now() + case
+            update crier.reconciles r set fault = $3::jsonb, crashes = 0, next_at = crier.now() + case
                      when exists (select 1 from crier.accounts a where a.id = r.account_id and a.status = 'needs_login')
                      then interval '0' else $2 * interval '1 microsecond' end,
                    unread = case when fault ->> 'code' is not distinct from $3::jsonb ->> 'code' then least(unread, 9999) + 1 else 1 end

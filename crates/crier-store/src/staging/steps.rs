@@ -136,7 +136,7 @@ impl Store {
         // Its next time is the end of its use.
         let ready = sqlx::query(
             "-- upload_ready
-            update crier.media_uploads set state = 'ready', error = null, updated_at = crier.now(),
+            update crier.media_uploads set state = 'ready', error = null, crashes = 0, updated_at = crier.now(),
                    expires_at = crier.now() + $2 * interval '1 second', next_at = crier.now() + $2 * interval '1 second'
              where id = $1",
         )
@@ -216,7 +216,7 @@ impl Store {
         let worker = end_lease(&mut tx, upload).await?;
         let attempts: Option<i16> = sqlx::query_scalar(
             "-- put_off_upload
-            update crier.media_uploads set next_at = $2, attempts = attempts + $3::int::smallint, error = $4,
+            update crier.media_uploads set next_at = $2, attempts = attempts + $3::int::smallint, error = $4, crashes = 0,
                    state = case when $5 then 'waiting' else state end,
                    media_id = case when not $5 then media_id end, file_stamp = case when not $5 then file_stamp end,
                    expires_at = case when not $5 then expires_at end,
@@ -273,7 +273,7 @@ impl Store {
     async fn hand_back(&self, upload: &Upload, after_s: i32) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
         end_lease(&mut tx, upload).await?;
-        let freed = sqlx::query("-- hand_back\nupdate crier.media_uploads set next_at = crier.now() + $2 * interval '1 second', updated_at = crier.now() where id = $1")
+        let freed = sqlx::query("-- hand_back\nupdate crier.media_uploads set next_at = crier.now() + $2 * interval '1 second', crashes = 0, updated_at = crier.now() where id = $1")
             .bind(upload.lease.subject)
             .bind(after_s)
             .execute(&mut *tx)

@@ -207,6 +207,41 @@ async fn a_search_that_kills_its_workers_is_left_to_a_person() {
 }
 
 #[tokio::test]
+async fn crashes_over_a_search_are_counted_in_a_row() {
+    let db = Db::new().await;
+    db.account("acme", 1).await;
+    db.sql("insert into crier.jobs (account, text) values ('acme', 'x')")
+        .await;
+    let job = db.claim(Uuid::new_v4()).await.remove(0);
+    db.store
+        .begin_sending(&job.lease, job.revision, TTL / 3, &[])
+        .await
+        .unwrap();
+    db.advance("31 seconds").await;
+    db.store.expire_leases(9).await.unwrap();
+    let look = async || {
+        let looks = db.store.claim_reconciles(Uuid::new_v4(), 9, TTL).await;
+        looks.unwrap().remove(0)
+    };
+    let nothing = serde_json::json!({"code": "x_unavailable"});
+    for round in 1..=4 {
+        look().await;
+        db.advance("31 seconds").await;
+        assert_eq!(db.store.expire_reconcile_leases(9).await.unwrap(), 1);
+        // A worker that lives ends its look.
+        let lease = look().await.lease;
+        if round % 2 == 0 {
+            db.store.look_again(&lease, TTL, false).await.unwrap();
+        } else {
+            let failed = db.store.look_failed(&lease, TTL, &nothing).await;
+            failed.unwrap();
+        }
+        db.advance("31 seconds").await;
+    }
+    db.drop().await;
+}
+
+#[tokio::test]
 async fn what_a_dead_scheduler_had_in_hand_is_suspect_and_what_a_live_one_put_down_is_not() {
     let db = Db::new().await;
     let (dead, next) = (Uuid::new_v4(), Uuid::new_v4());

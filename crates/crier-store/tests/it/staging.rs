@@ -253,6 +253,33 @@ async fn a_file_that_kills_three_workers_is_put_aside_with_its_job() {
 }
 
 #[tokio::test]
+async fn crashes_over_a_file_are_counted_in_a_row() {
+    let db = with_media(r#"[{"path": "a.png"}]"#).await;
+    let reason = why("token_busy");
+    let later = PutOff {
+        why: &reason,
+        costs_attempt: false,
+        new_session: false,
+        as_warning: false,
+    };
+    for round in 1..=4 {
+        db.uploads().await;
+        db.advance("31 seconds").await;
+        let taken = db.store.expire_stage_leases(9).await.unwrap();
+        assert_eq!((taken.expired, taken.quarantined), (1, 0), "round {round}");
+        // A worker that lives gives it back, or puts it off.
+        let upload = db.due().await.remove(0);
+        if round % 2 == 0 {
+            db.store.release_upload(&upload).await.unwrap();
+        } else {
+            let now = db.store.now().await.unwrap();
+            db.store.put_off_upload(&upload, now, &later).await.unwrap();
+        }
+    }
+    db.drop().await;
+}
+
+#[tokio::test]
 async fn what_may_pass_fails_a_job_only_once_its_time_has_come() {
     let db = with_media(r#"[{"path": "a.png"}]"#).await;
     db.sql("update crier.jobs set max_attempts = 2, run_at = crier.now() + interval '10 minutes'")

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::cluster::Cluster;
 use super::watched::{QUICK, Watched};
 use super::{ALL_PUBLISHED, each_job_has_its_post};
+use crate::media::files::{Files, png};
 use crate::support::Stage;
 
 const SOON: Duration = Duration::from_mins(1);
@@ -17,6 +18,9 @@ const BOTH_LISTEN: &str = "select count(distinct pid) >= 4 as done from pg_stat_
 const ONE_LEADS: &str =
     "select count(*) = 1 as done from crier.leader where expires_at > crier.now()";
 const SENDING: &str = "select count(*) = 1 as done from crier.leases where phase = 'sending'";
+
+const LOOKING: &str = "select count(*) = 1 as done from crier.leases where kind = 'reconcile'";
+const APPENDING: &str = "select count(*) = 1 as done from crier.leases where kind = 'stage'";
 
 /// Until X has this many posts.
 async fn until_posted(stage: &Stage, count: usize) {
@@ -100,6 +104,52 @@ async fn a_restart_of_postgres_loses_nothing_and_posts_nothing_twice() {
     for role in roles {
         role.stop().await;
     }
+    stage.done().await;
+}
+
+#[tokio::test]
+async fn what_a_restart_broke_off_goes_on_at_once_and_is_nobodys_fault() {
+    let mut cluster = Cluster::start(&[]).await;
+    let stage = Stage::on(cluster.url(), &json!({})).await;
+    for handle in ["uploads", "unknown"] {
+        stage.account(handle).await;
+    }
+    let files = Files::new();
+    files.put("a.png", &png(9_000));
+    for fault in [
+        json!({"route": "POST /2/media/upload/{id}/append", "kind": "slow", "delay_ms": 1500, "times": 1}),
+        json!({"route": "POST /2/tweets", "kind": "answer_lost", "account": "unknown", "times": 1}),
+        json!({"route": "GET /2/users/{id}/tweets", "kind": "slow", "delay_ms": 1500, "times": 1}),
+    ] {
+        stage.sim("POST", "/_sim/faults", &fault.to_string()).await;
+    }
+    stage
+        .sql("insert into crier.jobs (account, text) values ('unknown', 'looked for')")
+        .await;
+    let root = files.folder();
+    let settings = [&QUICK[..], &[LONG_LEASE, ("CRIER__MEDIA__ROOT", &root)]].concat();
+    let role = Watched::start(&stage, "run", &settings);
+    role.until_ready_is(&stage, true).await;
+    stage.until(LOOKING, SOON).await;
+    cluster.stop_at_once().await;
+    role.until_said("the look was dropped").await;
+    cluster.run().await;
+    stage
+        .sql(r#"insert into crier.jobs (account, text, media) values ('uploads', 'with it', '[{"path": "a.png"}]')"#)
+        .await;
+    stage.until(APPENDING, SOON).await;
+    cluster.stop_at_once().await;
+    role.until_said("what became of a step (stage) cannot be written")
+        .await;
+    cluster.run().await;
+    // Their leases would have kept them for five minutes.
+    stage.until(ALL_PUBLISHED, SOON).await;
+    each_job_has_its_post(&stage).await;
+    let crashes = stage
+        .rows("select 1 from crier.media_uploads where crashes > 0 union all select 1 from crier.jobs where crashes > 0")
+        .await;
+    assert_eq!(crashes, [] as [serde_json::Value; 0]);
+    role.stop().await;
     stage.done().await;
 }
 
