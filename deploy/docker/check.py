@@ -75,12 +75,12 @@ class Root:
         """Where a path of the system's is on this machine."""
         return self.folder / os.path.normpath(os.path.join(self.workdir, path)).lstrip("/")
 
-    def shell(self, command, wrap=()):
+    def shell(self, command):
         """A RUN: by the shell, with the stage's variables and nothing of ours."""
         words = ["chroot", self.folder, "/bin/sh", "-c", f'cd "{self.workdir}" && {command}']
         begin = time.monotonic()
         with open(f"{self.folder}.log", "w+") as log:
-            words = [*wrap, "env", "-i", *(f"{name}={value}" for name, value in self.variables.items()), *words]
+            words = ["env", "-i", *(f"{name}={value}" for name, value in self.variables.items()), *words]
             code = subprocess.run(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL).returncode
             log.seek(0)
             lines = log.read().splitlines()
@@ -181,7 +181,7 @@ def carry_out(stage, root, stages, context, binary):
             run("install", "-D", "-m", "0755", binary, root.inside(made))
         elif instruction.word == "RUN":
             covered = caches(root, instruction)
-            root.shell(instruction.rest, wrap=["nice", "-n", "10"])
+            root.shell(instruction.rest)
             for place in covered:
                 run("umount", place)
         elif instruction.word == "USER":
