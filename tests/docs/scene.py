@@ -75,7 +75,7 @@ class Scene:
         address = urllib.parse.urlsplit(server)
         self.env = {
             "PATH": f"{self.folder}/bin:{os.environ['PATH']}", "HOME": str(self.folder / "home"), "LC_ALL": "C.UTF-8", "PSQLRC": "/dev/null", "PAGER": "cat",
-            "PGHOST": address.hostname, "PGPORT": str(address.port), "PGUSER": address.username}
+            "PGHOST": address.hostname, "PGPORT": str(address.port), "PGUSER": address.username, "USER": address.username}
         self.background, self.known, self.last, self.person = [], set(), "", "acme"
         self.shell, self.pipe = None, None
 
