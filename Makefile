@@ -2,7 +2,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench chaos dashboards dashboards-check dashboards-images alerts-check deploy-check webhooks-check dist dist-check package-check image-check lint fmt docs ci
+.PHONY: help demo test bench chaos dashboards dashboards-check dashboards-images alerts-check deploy-check docs-check webhooks-check dist dist-check package-check image-check lint fmt docs ci
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,11 @@ alerts-check: ## try each alert with promtool: once where it must fire, once whe
 	promtool=$$(scripts/tool promtool prometheus) && $$promtool check rules deploy/prometheus/rules.yml && \
 	  $$promtool test rules deploy/prometheus/rules.test.yml
 	deploy/prometheus/check.py
+
+docs-check: ## follow README, TUTORIAL, SQL, RUNBOOK, WEBHOOKS as a reader would; read every command, query and link that is named
+	@scripts/need
+	cargo build --locked -p crier
+	PATH="$$PATH:$$(scripts/pg-bin)" env -u CRIER_TEST_DATABASE_URL scripts/with-postgres python3 tests/docs/check.py --crier $(or $(CARGO_TARGET_DIR),target)/debug/crier $(ARGS)
 
 deploy-check: ## hold image, compose, Kubernetes and systemd files against their linters and schemas
 	python=$$(scripts/venv deploy/requirements.txt) && deploy/check $$python
