@@ -2,10 +2,10 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench chaos dashboards dashboards-check dashboards-images alerts-check deploy-check lint fmt docs ci
+.PHONY: help demo test bench chaos dashboards dashboards-check dashboards-images alerts-check deploy-check docs-check webhooks-check dist dist-check package-check image-check lint fmt docs ci
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: ## show it all: a campaign from rows to posts, with a private PostgreSQL and a simulated X; installs what is missing
 	@scripts/need
@@ -49,8 +49,36 @@ alerts-check: ## try each alert with promtool: once where it must fire, once whe
 	  $$promtool test rules deploy/prometheus/rules.test.yml
 	deploy/prometheus/check.py
 
+docs-check: ## follow README, TUTORIAL, SQL, RUNBOOK, WEBHOOKS as a reader would; read every command, query and link that is named
+	@scripts/need
+	cargo build --locked -p crier
+	PATH="$$PATH:$$(scripts/pg-bin)" env -u CRIER_TEST_DATABASE_URL scripts/with-postgres python3 tests/docs/check.py --crier $(or $(CARGO_TARGET_DIR),target)/debug/crier $(ARGS)
+
 deploy-check: ## hold image, compose, Kubernetes and systemd files against their linters and schemas
 	python=$$(scripts/venv deploy/requirements.txt) && deploy/check $$python
+
+webhooks-check: ## have real deliveries verified by the library of the Standard Webhooks specification
+	@scripts/need
+	cargo build --locked -p crier
+	python=$$(scripts/venv tests/webhooks/requirements.txt) && \
+	  scripts/with-postgres $$python tests/webhooks/check.py $(or $(CARGO_TARGET_DIR),target)/debug/crier
+
+dist: ## build what is handed out into dist/: a Debian package, a tar.gz, SHA256SUMS; takes many minutes
+	@scripts/need
+	binary=$$(deploy/dist/binary) && deploy/dist/pack $$binary && deploy/dist/check dist $$binary
+
+dist-check: ## pack the binary of the tests as `make dist` packs, and look at what came out
+	@scripts/need
+	cargo build --locked -p crier
+	PACK_FAST=yes deploy/dist/pack $(or $(CARGO_TARGET_DIR),target)/debug/crier $(or $(CARGO_TARGET_DIR),target)/dist-check
+	PACK_FAST=yes deploy/dist/check $(or $(CARGO_TARGET_DIR),target)/dist-check $(or $(CARGO_TARGET_DIR),target)/debug/crier
+
+package-check: ## install, upgrade, remove and purge dist/'s package in a clean Debian; needs root
+	deploy/dist/install dist
+
+image-check: ## carry out the Dockerfile in clean roots and try the image; needs root (BINARY=FILE compiles nothing)
+	@scripts/need
+	deploy/docker/check.py $(if $(BINARY),--binary $(BINARY))
 
 lint: ## check with clippy; a warning is an error
 	cargo clippy --workspace --all-targets --locked -- -D warnings

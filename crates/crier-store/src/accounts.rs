@@ -211,7 +211,8 @@ impl Store {
         .bind(&scopes)
         .bind(replaces)
         .fetch_one(&mut *tx)
-        .await?;
+        .await
+        .map_err(|error| name_taken(error, &import.handle))?;
         if let Some(tokens) = &import.oauth2 {
             let sealed = seal_oauth2(
                 &key,
@@ -388,4 +389,15 @@ pub(crate) async fn save_credentials(
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// Names pass from one account to another at X, and a simulator that is started anew has other accounts.
+fn name_taken(error: sqlx::Error, handle: &str) -> StoreError {
+    let said = error.as_database_error();
+    if said.and_then(|said| said.constraint()) != Some("accounts_handle") {
+        return error.into();
+    }
+    StoreError::Refused(format!(
+        "another account, with another id on X, is known as `{handle}` already: if its name has changed, log it in first, or give the row of `crier.accounts` its new handle; for a simulator that was started anew take an empty database"
+    ))
 }

@@ -108,7 +108,8 @@ pub struct JobRow {
     pub updated_at: DateTime<Utc>,
 }
 
-const JOB_COLUMNS: &str = "id, account, state, crier.readable(run_at) as run_at, crier.readable(next_attempt_at) as next_attempt_at, published_at, campaign, after, text, crier.readable(media) as media, attempts, post_id, post_url, (select p.deleted_at from crier.posts p where p.job_id = jobs.id) as unpublished_at, crier.readable(error) as error, crier.readable(warning) as warning, updated_at";
+/// Columns of [`JobRow`], of a table that is called `jobs` there.
+pub(crate) const JOB_COLUMNS: &str = "id, account, state, crier.readable(run_at) as run_at, crier.readable(next_attempt_at) as next_attempt_at, published_at, campaign, after, text, crier.readable(media) as media, attempts, post_id, post_url, (select p.deleted_at from crier.posts p where p.job_id = jobs.id) as unpublished_at, crier.readable(error) as error, crier.readable(warning) as warning, updated_at";
 
 /// Which jobs a listing shows; the newest first.
 #[derive(Debug, Clone, Default)]

@@ -48,7 +48,9 @@ impl Store {
         };
         let direct = direct
             .clone()
-            .options([("statement_timeout", "0")])
+            // The history of migrations is in `public`, whatever the login's own path is: Postgres puts the schema of its name in front, which
+            // for a login `crier` is ours from the first migration on.
+            .options([("statement_timeout", "0"), ("search_path", "public")])
             // A migration that waits is no news of pages.
             .disable_statement_logging();
         let mut migrator = sqlx::migrate::Migrator {

@@ -13,8 +13,6 @@ mod desk;
 mod embedded;
 #[path = "cli/lint.rs"]
 mod lint;
-#[path = "cli/readme.rs"]
-mod readme;
 #[path = "cli/words.rs"]
 mod words;
 

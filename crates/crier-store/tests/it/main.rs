@@ -9,6 +9,7 @@ mod answers;
 mod bounds;
 mod checks;
 mod db;
+mod due;
 mod fencing;
 mod guards;
 mod holds;

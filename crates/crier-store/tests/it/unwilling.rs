@@ -201,6 +201,27 @@ async fn migrations_of_two_hosts_wait_for_each_other_and_for_who_holds_a_table()
     db.drop().await;
 }
 
+/// The login `crier` finds the schema `crier` in front of its path, as anyone does to whom the database's settings give it.
+#[tokio::test]
+async fn the_history_of_migrations_is_found_whatever_the_path_of_the_login() {
+    let db = Db::new().await;
+    let versions = "select count(*) as n, max(version) as last from public._sqlx_migrations";
+    let before = db.one(versions).await;
+    let name = db.one("select current_database() as name").await["name"].clone();
+    let name = name.as_str().unwrap();
+    db.sql(&format!(
+        "alter database {name} set search_path = crier, public"
+    ))
+    .await;
+    let other = db.connect().await;
+    other.migrate().await.unwrap();
+    other.close().await;
+    assert_eq!(db.one(versions).await, before);
+    let second = "select to_regclass('crier._sqlx_migrations') is not null as there";
+    assert_eq!(db.one(second).await["there"], false);
+    db.drop().await;
+}
+
 /// A way to the server that can be made to carry nothing more, without a word: what was open stays open.
 struct Cable {
     url: String,

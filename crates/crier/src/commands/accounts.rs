@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Context;
 use super::standing::{lacks_grant, needs};
 use crate::connect;
-use crate::screen::{instant, maybe, reason, span};
+use crate::screen::{instant, maybe, reason, span, told_instant};
 
 /// What to do with accounts.
 #[derive(Debug, Subcommand)]
@@ -388,14 +388,14 @@ fn lines(row: &AccountRow, windows: &[Value]) -> Vec<Vec<String>> {
             if word("length") == "unstated" {
                 format!(
                     "closed until {}: X refuses and does not say until when",
-                    word("resets_at")
+                    told_instant(&word("resets_at"))
                 )
             } else {
                 format!(
                     "{} of {} left until {}",
                     window["remaining"],
                     window["call_limit"],
-                    word("resets_at")
+                    told_instant(&word("resets_at"))
                 )
             },
         ]);

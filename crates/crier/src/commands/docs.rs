@@ -23,6 +23,9 @@ pub(crate) enum Docs {
     Man {
         /// The folder; made if it is not there.
         folder: PathBuf,
+        /// Date of the pages, such as 2026-12-01.
+        #[arg(long, default_value = "")]
+        date: String,
     },
     /// Completions for a shell.
     Completions {
@@ -36,7 +39,7 @@ impl Docs {
         match self {
             Self::Cli => context.screen.line(cli().trim_end()),
             Self::Metrics => context.screen.line(metrics().trim_end()),
-            Self::Man { folder } => man(&folder)?,
+            Self::Man { folder, date } => man(&folder, &date)?,
             Self::Completions { shell } => {
                 let mut page = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "crier", &mut page);
@@ -85,10 +88,31 @@ fn section(page: &mut String, name: &str, command: &clap::Command) {
     }
 }
 
-fn man(folder: &Path) -> anyhow::Result<()> {
+fn man(folder: &Path, date: &str) -> anyhow::Result<()> {
     let words = || format!("the man pages cannot be written to `{}`", folder.display());
     std::fs::create_dir_all(folder).refused(words())?;
-    clap_mangen::generate_to(Cli::command(), folder).refused(words())
+    let mut root = Cli::command().disable_help_subcommand(true);
+    root.build();
+    pages(&root, folder, date).refused(words())
+}
+
+/// The page of a command, and those of the commands below it.
+fn pages(command: &clap::Command, folder: &Path, date: &str) -> std::io::Result<()> {
+    for inner in command
+        .get_subcommands()
+        .filter(|inner| !inner.is_hide_set())
+    {
+        pages(inner, folder, date)?;
+    }
+    let man = clap_mangen::Man::new(command.clone())
+        .date(date)
+        .source(concat!("crier ", env!("CARGO_PKG_VERSION")))
+        .manual("crier");
+    let mut page = Vec::new();
+    man.render(&mut page)?;
+    // The generator's own name for what comes after the help.
+    let page = String::from_utf8_lossy(&page).replace("\n.SH EXTRA\n", "\n.SH NOTES\n");
+    std::fs::write(folder.join(man.get_filename()), page)
 }
 
 #[cfg(test)]

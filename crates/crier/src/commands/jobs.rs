@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use crier_store::{JOB_STATES, JobFilter, JobRow, Store};
 use serde_json::{Value, json};
 
+mod due;
 mod lint;
 mod settle;
 mod unpublish;
@@ -23,7 +24,7 @@ const OPEN: [&str; 3] = ["scheduled", "paused", "unknown"];
 /// What to do with jobs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Jobs {
-    /// List them, the newest first.
+    /// List them, the newest first; or what is due and not out.
     List(List),
     /// Show one with all its columns.
     Show(One),
@@ -64,6 +65,9 @@ pub(crate) struct List {
     /// Only this account.
     #[arg(long)]
     account: Option<String>,
+    /// Only those whose time has come and that are not out, the most late first, with what each waits for.
+    #[arg(long, conflicts_with = "state")]
+    due: bool,
     /// At most so many.
     #[arg(long, default_value_t = 20, value_name = "NUMBER")]
     limit: u32,
@@ -89,6 +93,7 @@ impl Jobs {
         let screen = context.screen;
         let store = connect::ready_store(&context.config).await?;
         match self {
+            Self::List(list) if list.due => due::run(&context, &store, list).await,
             Self::List(list) => {
                 let rows = store.job_rows(&list.filter(&store).await?).await?;
                 screen.rows(&rows, &HEAD, "no such jobs", cells)

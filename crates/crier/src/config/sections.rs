@@ -233,8 +233,7 @@ pub(crate) struct App {
     pub(crate) consumer_secret: Option<SecretString>,
     /// File that holds the consumer secret.
     pub(crate) consumer_secret_file: Option<PathBuf>,
-    /// The callback that is registered for it, such as `http://127.0.0.1:8723/callback`; without one a free port is
-    /// taken, which only a simulator accepts.
+    /// The callback that is registered for it, if it is another than `http://127.0.0.1:8723/callback`.
     pub(crate) redirect_uri: Option<String>,
 }
 

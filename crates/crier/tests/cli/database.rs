@@ -131,6 +131,14 @@ fn refusals_are_in_words_and_change_nothing() {
         "{}",
         said.err
     );
+    let said = desk.feed(&["auth", "import"], &account("ACME", "2"));
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(
+        said.err
+            .contains("another account, with another id on X, is known as `ACME` already"),
+        "{}",
+        said.err
+    );
     assert_eq!(desk.json(&["jobs", "list"]).len(), 1);
     assert_eq!(desk.json(&["accounts", "list"]).len(), 1);
     desk.close();
@@ -190,6 +198,45 @@ fn an_unknown_job_is_settled_by_a_person() {
         "{}",
         watched.err
     );
+    desk.close();
+}
+
+#[test]
+fn what_is_due_is_listed_with_what_it_waits_for() {
+    let desk = Desk::furnished();
+    let due = ["jobs", "list", "--due"];
+    assert_eq!(desk.done(&due).err.trim(), "nothing is due that is not out");
+    desk.sql(
+        "insert into crier.jobs (account, text, run_at, campaign) values
+           ('acme', 'Doors open', crier.now() - interval '10 minutes', null), ('acme', 'Tea or punch?', crier.now() - interval '2 hours', 'spring'),
+           ('acme', 'not yet', crier.now() + interval '1 hour', null);
+         select crier.pause_campaign('spring')",
+    );
+    let told = desk.done(&due).out;
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(
+        lines[1].starts_with("2    acme     paused     2 h     Tea or punch?")
+            && lines[1].ends_with("its campaign: select crier.resume_campaign('spring')"),
+        "{told}"
+    );
+    assert!(
+        lines[2].starts_with("1    acme     scheduled  10 min")
+            && lines[2].ends_with("a worker; `crier doctor` says whether one runs"),
+        "{told}"
+    );
+    assert_eq!(lines.len(), 3, "{told}");
+    desk.done(&["accounts", "pause", "acme"]);
+    let job = &desk.json(&[&due[..], &["--limit", "1", "--account", "acme"]].concat())[0];
+    assert_eq!(
+        (&job["id"], &job["campaign_paused"]),
+        (&2.into(), &true.into())
+    );
+    assert!(job["late_s"].as_f64().unwrap() >= 7_200.0, "{job}");
+    assert_eq!(
+        desk.json(&due)[1]["waits_for"],
+        "@acme: paused by a person; `crier accounts resume acme`"
+    );
+    assert_eq!(desk.say(&[&due[..], &["--state", "open"]].concat()).code, 2);
     desk.close();
 }
 

@@ -29,8 +29,8 @@ use page::Page;
 const USUAL_SCOPE: &str = "tweet.read tweet.write users.read media.write offline.access";
 
 const ABOUT: &str = "\
-Register the callback in X's developer console to the letter, such as
-http://127.0.0.1:8723/callback, and log in with --port 8723; `crier sim` takes any callback.
+Register the callback http://127.0.0.1:8723/callback in X's developer console, to the letter; or
+another, and give it by --port or --redirect-uri. `crier sim` takes any callback.
 Where there is no browser: --paste, or --oauth1 --pin.
 
 The secret of an app is given once: in a file, or as CRIER__APP__CLIENT_SECRET or
@@ -61,7 +61,7 @@ pub(crate) struct Options {
     /// Scopes to ask for, separated by spaces.
     #[arg(long, default_value = USUAL_SCOPE, conflicts_with = "oauth1")]
     scope: String,
-    /// Port to wait on for X's answer; without it a free one.
+    /// Port to wait on for X's answer; without it 8723, and for a simulator a free one.
     #[arg(long, value_name = "NUMBER")]
     port: Option<u16>,
     /// Callback as it is registered for the app, if it is another than `http://127.0.0.1:PORT/callback`.

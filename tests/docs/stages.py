@@ -1,0 +1,116 @@
+"""What a page finds before its first line, and the commands between its words that are carried out."""
+
+import http.server
+import re
+import subprocess
+import threading
+
+import commands
+import pages
+from scene import Fault
+
+KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+LOGIN = [(r"CLIENT_SECRET=…", "CLIENT_SECRET=sim-client-secret"), (r"--client-id …", "--client-id sim-client-id")]
+
+
+def crier(scene, *words, text=None):
+    """A command of crier that must be done, outside of the page's shell."""
+    done = subprocess.run(["crier", *words], input=text, capture_output=True, text=True, env=scene.env)
+    if done.returncode:
+        raise Fault(f"{scene.name}: crier {' '.join(words)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def furnish(scene, handles=("acme", "orbit")):
+    """A database with the schema and these accounts, and the variables that name it."""
+    scene.env |= {"DATABASE_URL": scene.database("crier"), "CRIER__SECRETS__KEY": KEY, "CRIER__MEDIA__ROOT": str(scene.folder / "media"),
+                  "CRIER__X__BASE_URL": f"http://127.0.0.1:{scene.ports['sim']}"}
+    crier(scene, "migrate")
+    scene.start(["crier", "sim"], "the simulator")
+    for handle in handles:
+        crier(scene, "auth", "import", text=scene.account(handle).decode())
+    return scene.env["DATABASE_URL"]
+
+
+class Receiver(threading.Thread):
+    """Takes whatever is delivered."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.rfile.read(int(self.headers.get("content-length", 0)))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+
+    def run(self):
+        self.server.serve_forever()
+
+
+def newcomer(scene):
+    """Nothing but a server of Postgres, in which databases can be made, and a browser in the end."""
+    scene.words += LOGIN
+
+
+def recipes(scene):
+    """The accounts `acme` and `orbit`."""
+    furnish(scene)
+
+
+def at_work(scene):
+    """crier at work on two accounts, with a post on X, and a receiver of webhooks that it may reach."""
+    receiver = Receiver()
+    receiver.start()
+    here = f"http://127.0.0.1:{receiver.port}"
+    scene.words += [(r"https://ops\.example\.com", here), (r"\bID\b", "1"), (r"@A\b", "@acme"), *LOGIN]
+    scene.env |= {"CRIER__WEBHOOKS__ALLOW_PRIVATE": "true", "CRIER__WEBHOOKS__ALLOW_HTTP": "true", "CRIER__WEBHOOKS__PORTS": f"[{receiver.port}]"}
+    (scene.folder / "media").mkdir()
+    (scene.folder / "slack-url").write_text(f"{here}/slack\n")
+    furnish(scene)
+    scene.start(["crier", "run"], "crier run")
+    crier(scene, "post", "--account", "acme", "Hello", "--wait")
+    if scene.page != "docs/WEBHOOKS.md":
+        crier(scene, "webhooks", "add", "ops", f"{here}/crier")
+
+
+STAGES = {"README.md": newcomer, "docs/TUTORIAL.md": newcomer, "docs/SQL.md": recipes, "docs/RUNBOOK.md": at_work, "docs/WEBHOOKS.md": at_work}
+
+# Commands between backticks that are carried out, not only read.
+
+
+def of_runbook():
+    """Those of the runbook, and of the alerts that lead to it."""
+    return [(line, span) for page in ("docs/RUNBOOK.md", "deploy/prometheus/rules.yml") for line, span in pages.spans(page)]
+
+
+INLINE = {"docs/RUNBOOK.md": of_runbook, "docs/WEBHOOKS.md": lambda: pages.spans("docs/WEBHOOKS.md")}
+
+# What a command has to find, and what stands for the reader's own words.
+UNKNOWN = "begin; insert into crier.jobs (account, text) values ('acme', 'perhaps'); update crier.jobs set state = 'unknown' where text = 'perhaps' and state = 'scheduled'; commit;"
+CALLED_OFF = "insert into crier.jobs (account, text, run_at) values ('acme', 'off', '2030-01-01'); select crier.cancel(max(id)) from crier.jobs;"
+FINDS = {"jobs settle": UNKNOWN, "jobs retry": CALLED_OFF}
+OWN = [(r"POST_ID", "1234567890"), (r"@(A|NAME)\b", "@acme"), (r"--account (A|NAME)\b", "--account acme"), (r"--campaign …", "--campaign spring"), (r"\bAPP\b", "sim-client-id"),
+       (r"\bUSD\b", "5"), (r"\bNAME\b", "ops"), (r"--client-id …", "--client-id sim-client-id")]
+
+
+def carry_out(scene, page, line, span):
+    """Runs a command of crier that stands between backticks, as it stands; answers how many that were."""
+    if not re.match(r"crier \w", span) or re.search(r"crier (run|scheduler|worker|exporter|keys)\b", span) or not commands.read(scene.crier, span)[0]:
+        return 0
+    job = "1"
+    for words, sql in FINDS.items():
+        if f"crier {words}" in span:
+            scene.psql(scene.env["DATABASE_URL"], "-q", text=sql)
+            job = scene.psql(scene.env["DATABASE_URL"], "-qAtc", "select max(id) from crier.jobs")
+    text = span
+    for pattern, own in OWN:
+        text = re.sub(pattern, own, text)
+    scene.run(pages.Block(page, line, "sh", re.sub(r"\bID\b", job, text) + "\n"))
+    return 1
