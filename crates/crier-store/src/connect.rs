@@ -182,3 +182,14 @@ async fn pool_of(options: &StoreOptions, connect: PgConnectOptions) -> Result<Pg
         Err(error) => Err(StoreError::Connect(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::PgConnectOptions;
+
+    #[test]
+    fn an_address_without_a_user_is_of_whoever_runs_it() {
+        let options: PgConnectOptions = "postgres:///any".parse().unwrap();
+        assert_ne!(options.get_username(), "anonymous");
+    }
+}
