@@ -131,6 +131,8 @@ WORKERS = Dashboard(
             Panel("timeseries", "Who leads", "1 for the process that leads.", Prom(f"crier_scheduler_leader{J}", "{{instance}}"), runbook="no-leader", width=8, height=5),
             Panel("timeseries", "Changes of the lead", "Often, and the leader is stopped, starved, or cut off from the database.", Prom(f"sum(increase(crier_scheduler_leader_changes_total{J}[$__rate_interval]))", "changes"), runbook="no-leader", width=6, height=5),
             Panel("table", "Versions", "What runs where.", Prom(f"max by (instance, version) (crier_build_info{J})", instant=True), width=6, height=5),
+            Panel("timeseries", "Settings read anew", "Reloads by SIGHUP, by what came of them, and settings that wait for a restart. Refused: the log says why, and all stayed as it was.",
+                  [Prom(f"sum by (result) (increase(crier_config_reloads_total{J}[$__rate_interval]))", "{{result}}"), Prom(f"sum(crier_config_awaiting_restart{J})", "wait for a restart")], width=24, height=5),
             Panel("table", "Seen lately", "Processes by their own beat in the database.",
                   Sql("select role, host, version, started_at, crier.now() - seen_at as \"silent for\" from crier.workers order by seen_at desc limit 50"), width=24, height=6),
         ]),

@@ -16,6 +16,7 @@ pub mod retry;
 pub mod template;
 pub mod text;
 pub mod tier;
+pub mod trace;
 pub mod v1;
 pub mod verdict;
 pub mod webhook;

@@ -193,6 +193,14 @@ labels! {
         Dead = "dead",
     }
 
+    /// What came of reading the settings anew.
+    pub(crate) ReloadEnd {
+        /// What may change while the process runs has changed.
+        Ok = "ok",
+        /// They cannot be used: everything stayed as it was.
+        Refused = "refused",
+    }
+
     /// What became of one slot of a recurring post.
     pub SlotEnd {
         /// A job was inserted.

@@ -9,8 +9,9 @@ use std::io::{self, Write};
 use tracing::Subscriber;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 use crate::escape::{Form, escape};
 use crate::redact::redact;
@@ -43,42 +44,70 @@ pub enum LogError {
     Twice(#[source] TryInitError),
 }
 
+/// What is logged, for as long as the process runs. Clones speak of the same log.
+#[derive(Debug, Clone)]
+pub struct LogControl(reload::Handle<EnvFilter, Registry>);
+
+impl LogControl {
+    /// Logs by another filter from now on.
+    ///
+    /// # Errors
+    /// When it cannot be read; the one before stays.
+    pub fn set_filter(&self, filter: &str) -> Result<(), LogError> {
+        let filter = read_filter(filter)?;
+        // The log lives as long as the process: there is no other reason for it not to take a filter.
+        let _ = self.0.reload(filter);
+        Ok(())
+    }
+}
+
+/// Whether a filter can be read.
+///
+/// # Errors
+/// When it cannot.
+pub fn check_filter(filter: &str) -> Result<(), LogError> {
+    read_filter(filter).map(drop)
+}
+
+fn read_filter(filter: &str) -> Result<EnvFilter, LogError> {
+    EnvFilter::try_new(filter).map_err(|source| LogError::Filter {
+        filter: filter.to_owned(),
+        source,
+    })
+}
+
 /// Sets logging up for the whole process.
 ///
 /// # Errors
 /// When the filter cannot be read, or logging is set up already.
-pub fn init(options: &LogOptions) -> Result<(), LogError> {
-    subscriber(options, io::stderr)?
-        .try_init()
-        .map_err(LogError::Twice)
+pub fn init(options: &LogOptions) -> Result<LogControl, LogError> {
+    let (subscriber, control) = subscriber(options, io::stderr)?;
+    subscriber.try_init().map_err(LogError::Twice)?;
+    Ok(control)
 }
 
+type Built = (Box<dyn Subscriber + Send + Sync>, LogControl);
+
 /// The subscriber that writes redacted lines to where `writer` says.
-fn subscriber<W>(
-    options: &LogOptions,
-    writer: W,
-) -> Result<Box<dyn Subscriber + Send + Sync>, LogError>
+fn subscriber<W>(options: &LogOptions, writer: W) -> Result<Built, LogError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&options.filter).map_err(|source| LogError::Filter {
-        filter: options.filter.clone(),
-        source,
-    })?;
+    let (filter, handle) = reload::Layer::new(read_filter(&options.filter)?);
     let form = if options.json {
         Form::Json
     } else {
         Form::Text { ansi: options.ansi }
     };
-    let lines = fmt()
-        .with_env_filter(filter)
-        .with_ansi(options.ansi)
-        .with_writer(Redacting { writer, form });
-    Ok(if options.json {
-        Box::new(lines.json().flatten_event(true).finish())
+    let writer = Redacting { writer, form };
+    let registry = tracing_subscriber::registry().with(filter);
+    let subscriber: Box<dyn Subscriber + Send + Sync> = if options.json {
+        let lines = fmt::layer().json().flatten_event(true);
+        Box::new(registry.with(lines.with_ansi(options.ansi).with_writer(writer)))
     } else {
-        Box::new(lines.finish())
-    })
+        Box::new(registry.with(fmt::layer().with_ansi(options.ansi).with_writer(writer)))
+    };
+    Ok((subscriber, LogControl(handle)))
 }
 
 /// Makes writers that redact.
@@ -162,7 +191,7 @@ mod tests {
             json,
             ansi,
         };
-        let subscriber = subscriber(&options, move || out.clone()).unwrap();
+        let (subscriber, _) = subscriber(&options, move || out.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, events);
         let bytes = sink.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -283,5 +312,30 @@ mod tests {
             error.to_string().starts_with("`info,=,` is no log filter"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn the_filter_changes_while_the_process_runs_and_a_bad_one_changes_nothing() {
+        let sink = Sink::default();
+        let out = sink.clone();
+        let options = LogOptions {
+            filter: "warn".to_owned(),
+            json: false,
+            ansi: false,
+        };
+        let (subscriber, control) = subscriber(&options, move || out.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            let say = |what: &str| tracing::debug!("{what}");
+            say("before");
+            control.set_filter("debug").unwrap();
+            say("meanwhile");
+            assert!(control.set_filter("info,=,").is_err());
+            say("still");
+            control.set_filter("warn").unwrap();
+            say("after");
+        });
+        let log = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        assert!(log.contains("meanwhile") && log.contains("still"), "{log}");
+        assert!(!log.contains("before") && !log.contains("after"), "{log}");
     }
 }

@@ -14,7 +14,7 @@ use prometheus::{Counter, IntCounter, IntGauge, Registry, TextEncoder};
 
 use crate::labels::{
     AccountStatus, AppStatus, AttemptEnd, CheckEnd, Folder, HookEnd, HotTable, JobEnd, Label,
-    LeasePhase, OpenState, PoolState, RefreshEnd, SlotEnd, UnknownEnd, UploadEnd,
+    LeasePhase, OpenState, PoolState, RefreshEnd, ReloadEnd, SlotEnd, UnknownEnd, UploadEnd,
 };
 use crate::reading::{LimitReading, Reading};
 use crate::table::{SPECS, Source, Table};
@@ -261,6 +261,20 @@ impl Metrics {
     /// The same call succeeded. Answers whether it had failed before, so that somebody may want to hear of it.
     pub fn db_works(&self, operation: &'static str) -> bool {
         lock(&self.inner.said).remove(operation).is_some()
+    }
+
+    /// The settings were read anew; so many of those that differ wait for a restart.
+    pub fn config_reloaded(&self, awaiting_restart: usize) {
+        let table = &self.inner.table;
+        table.config_reloads_total.at(ReloadEnd::Ok).inc();
+        let waiting = u64::try_from(awaiting_restart).unwrap_or(u64::MAX);
+        table.config_awaiting_restart.set(gauge(waiting));
+    }
+
+    /// The settings could not be read anew, and are what they were.
+    pub fn config_refused(&self) {
+        let table = &self.inner.table;
+        table.config_reloads_total.at(ReloadEnd::Refused).inc();
     }
 
     /// The most this worker takes in hand at once.

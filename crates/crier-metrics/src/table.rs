@@ -17,7 +17,7 @@ use prometheus::{
 
 use crate::labels::{
     AccountStatus, AppStatus, CheckEnd, HookEnd, HotTable, JobEnd, Label, LeasePhase, OpenState,
-    PoolState, RefreshEnd, SlotEnd, UnknownEnd, UploadEnd,
+    PoolState, RefreshEnd, ReloadEnd, SlotEnd, UnknownEnd, UploadEnd,
 };
 
 /// Where the value of a metric comes from.
@@ -258,6 +258,11 @@ table! {
     webhooks_waiting: IntGauge = Database [];
     /// Webhooks that were given up and are still kept.
     webhooks_dead: IntGauge = Database [];
+
+    /// Times the settings were read anew on a SIGHUP, by what came of it.
+    config_reloads_total: By<IntCounter, ReloadEnd> = Process ["result"];
+    /// Settings that differ from those this process runs with, and wait for a restart.
+    config_awaiting_restart: IntGauge = Process [];
 
     /// Posts and uploads that this worker has in hand.
     worker_inflight: IntGauge = Process [];

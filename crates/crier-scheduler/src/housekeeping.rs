@@ -4,8 +4,8 @@
 //! process, only while this scheduler leads, and may fail or crash without stopping the clock or the loop.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex as PlainMutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crier_metrics::Metrics;
@@ -78,7 +78,7 @@ impl Chore {
 pub(crate) struct Keeper {
     store: Store,
     metrics: Metrics,
-    plan: Housekeeping,
+    plan: Arc<PlainMutex<Housekeeping>>,
     leads: Arc<AtomicBool>,
     busy: Arc<[Mutex<()>; 2]>,
 }
@@ -96,10 +96,20 @@ impl Keeper {
         Self {
             store,
             metrics,
-            plan,
+            plan: Arc::new(PlainMutex::new(plan)),
             leads,
             busy: Arc::default(),
         }
+    }
+
+    /// What is kept for how long, from now on. When the alarms ring stays as it was.
+    pub(crate) fn plan(&self, plan: Housekeeping) {
+        *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = plan;
+    }
+
+    fn planned(&self) -> Housekeeping {
+        let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        plan.clone()
     }
 
     /// Sets the alarms. A cron expression that cannot be read, or a clock that does not start, is said and costs only
@@ -112,9 +122,10 @@ impl Keeper {
                 return Alarms(None);
             }
         };
+        let plan = self.planned();
         for (chore, cron) in [
-            (Chore::Retention, &self.plan.retention_cron),
-            (Chore::Sweep, &self.plan.sweep_cron),
+            (Chore::Retention, &plan.retention_cron),
+            (Chore::Sweep, &plan.sweep_cron),
         ] {
             let keeper = self.clone();
             let job = Job::new_async(cron.as_str(), move |_, _| -> Ring {
@@ -177,7 +188,8 @@ impl Keeper {
             }
             Err(error) => return self.complain("clock", &error),
         }
-        if let Some(days) = self.plan.history_days {
+        let plan = self.planned();
+        if let Some(days) = plan.history_days {
             for pause in PAUSES {
                 match self.store.drop_history(days).await {
                     Ok(dropped) => {
@@ -191,14 +203,14 @@ impl Keeper {
                 tokio::time::sleep(pause).await;
             }
         }
-        if let Some(days) = self.plan.attempts_days {
+        if let Some(days) = plan.attempts_days {
             self.report("attempts", self.store.trim_attempts(days).await);
         }
-        let days = self.plan.uploads_days;
+        let days = plan.uploads_days;
         self.report("uploads", self.store.trim_uploads(days).await);
-        let days = self.plan.workers_days;
+        let days = plan.workers_days;
         self.report("workers", self.store.trim_workers(days).await);
-        let days = self.plan.webhooks_days;
+        let days = plan.webhooks_days;
         self.report("webhooks", self.store.trim_deliveries(days).await);
     }
 

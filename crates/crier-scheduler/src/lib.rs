@@ -13,4 +13,4 @@ mod run;
 
 pub use checks::{MediaProbe, ProbedFile, look};
 pub use housekeeping::Housekeeping;
-pub use run::{Scheduler, SchedulerOptions};
+pub use run::{News, Scheduler, SchedulerOptions};

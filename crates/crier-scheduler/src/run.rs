@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crier_core::media::UrlRules;
 use crier_metrics::{Heartbeat, Metrics};
 use crier_store::{HeldCursor, Leadership, SCHEDULER_CHANNEL, Store, StoreError, WakeUps};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -71,6 +72,37 @@ pub struct Scheduler {
     pub id: Uuid,
     /// Settings.
     pub options: SchedulerOptions,
+    /// Other settings, later on; a round goes by those that it began with.
+    pub news: News,
+}
+
+/// Where new settings come from; by default from nowhere.
+#[derive(Debug, Clone, Default)]
+pub struct News(Option<watch::Receiver<SchedulerOptions>>);
+
+impl News {
+    /// What is sent from now on.
+    pub fn of(receiver: watch::Receiver<SchedulerOptions>) -> Self {
+        Self(Some(receiver))
+    }
+
+    /// The new ones, if there are any that were not taken up.
+    fn take(&mut self) -> Option<SchedulerOptions> {
+        let receiver = self.0.as_mut()?;
+        // Whoever has sent them may be gone by now.
+        matches!(receiver.has_changed(), Ok(true)).then(|| receiver.borrow_and_update().clone())
+    }
+
+    /// Returns when there are new ones.
+    async fn come(&mut self) {
+        let gone = match &mut self.0 {
+            Some(receiver) => receiver.changed().await.is_err(),
+            None => true,
+        };
+        if gone {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// What the loop remembers from round to round.
@@ -98,7 +130,7 @@ enum Ended {
 
 impl Scheduler {
     /// Runs until `stop`, then gives leadership back.
-    pub async fn run(self, heartbeat: Heartbeat, stop: CancellationToken) {
+    pub async fn run(mut self, heartbeat: Heartbeat, stop: CancellationToken) {
         let leads = Arc::new(AtomicBool::new(false));
         let keeper = Keeper::new(
             self.store.clone(),
@@ -113,8 +145,13 @@ impl Scheduler {
             WakeUps::never()
         };
         let mut memory = Memory::default();
+        let mut news = self.news.clone();
         while !stop.is_cancelled() {
             heartbeat.beat();
+            if let Some(options) = self.news.take() {
+                keeper.plan(options.housekeeping.clone());
+                self.options = options;
+            }
             let ended = match self.round(&mut memory, &leads, &keeper).await {
                 Ok(ended) => ended,
                 Err(error) => {
@@ -133,6 +170,7 @@ impl Scheduler {
                 () = tokio::time::sleep(wait) => {}
                 // A notification concerns the leader only.
                 () = wakes.next(), if ended == Ended::Rests => {}
+                () = news.come() => {}
                 () = stop.cancelled() => {}
             }
         }

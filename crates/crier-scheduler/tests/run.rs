@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crier_core::fault::Fault;
 use crier_core::media::{Measure, MediaKind};
 use crier_metrics::{Health, Metrics};
-use crier_scheduler::{Housekeeping, MediaProbe, ProbedFile, Scheduler, SchedulerOptions};
+use crier_scheduler::{Housekeeping, MediaProbe, News, ProbedFile, Scheduler, SchedulerOptions};
 use crier_store::{Import, OAuth2Tokens, SealKey, Store, StoreOptions};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -99,6 +99,7 @@ impl Db {
             metrics: metrics.clone(),
             id: Uuid::new_v4(),
             options,
+            news: News::default(),
         };
         let heartbeat = Health::new().register("scheduler", Duration::from_mins(1));
         let task = tokio::spawn(scheduler.run(heartbeat, stop.clone()));

@@ -159,6 +159,11 @@ fn note(
         status: 0,
         received_at_us: now_us,
         fault: strike.as_ref().map(|strike| strike.kind.word()),
+        traceparent: parts
+            .headers
+            .get("traceparent")
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned),
         segment_index: None,
         bytes: None,
     };

@@ -27,6 +27,9 @@ pub(crate) struct Record {
     pub(crate) received_at_us: i64,
     /// Kind of the fault that hit it.
     pub(crate) fault: Option<&'static str>,
+    /// The header of W3C Trace Context.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) traceparent: Option<String>,
     /// For append: the number of the segment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) segment_index: Option<u32>,
@@ -115,6 +118,7 @@ mod tests {
             status: 0,
             received_at_us: 0,
             fault: None,
+            traceparent: None,
             segment_index: None,
             bytes: None,
         }

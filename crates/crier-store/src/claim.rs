@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use crier_core::fault::Fault;
+use crier_core::trace::Trace;
 use crier_core::v1::Publisher;
 use uuid::Uuid;
 
@@ -34,6 +35,8 @@ pub struct Claimed {
     pub attempts: i16,
     /// Bound of attempts.
     pub max_attempts: i16,
+    /// The trace that it belongs to.
+    pub trace: Option<Trace>,
     /// Handle of the account.
     pub handle: String,
     /// Whether the post that `options` names to reply to went out through crier for this account.
@@ -48,24 +51,26 @@ pub struct Claimed {
     pub reply_to: Option<String>,
 }
 
-type Row = (
-    i64,
-    i64,
-    i64,
-    i32,
-    String,
-    String,
-    String,
-    DateTime<Utc>,
-    i16,
-    i16,
-    Option<i64>,
-    Option<String>,
-    String,
-    String,
-    bool,
-    i32,
-);
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: i64,
+    lane: i64,
+    token: i64,
+    revision: i32,
+    text: String,
+    media: String,
+    options: String,
+    run_at: DateTime<Utc>,
+    attempts: i16,
+    max_attempts: i16,
+    after: Option<i64>,
+    reply_to: Option<String>,
+    handle: String,
+    publisher: String,
+    replies_to_own: bool,
+    text_limit: i32,
+    trace: String,
+}
 
 impl Store {
     /// Claims up to `limit` lanes for `worker`; each lease lasts `ttl` by the database's clock.
@@ -100,7 +105,7 @@ impl Store {
                 )
                 select first.* from levels v cross join lateral (
                   select j.id, j.revision, j.text, j.media, j.options, j.run_at, j.attempts, j.max_attempts, j.after,
-                         j.crashes
+                         j.crashes, crier.trace_of(j.id, j.created_at, j.trace) as trace
                     from crier.jobs_open j
                    where j.account_id = l.lane and j.state = 'scheduled' and j.held = 0 and j.priority = v.priority
                      and coalesce(j.next_attempt_at, j.run_at) <= crier.now()
@@ -124,10 +129,10 @@ impl Store {
             ), closed as (
               update crier.lanes l set not_before = g.opens from gates g where l.account_id = g.lane and g.opens > crier.now()
             )
-            select p.id, p.lane, s.token, p.revision, p.text, p.media::text, p.options::text, crier.readable(p.run_at), p.attempts, p.max_attempts, p.after,
-                   (select post_id from crier.posts where job_id = p.after), a.handle, a.publisher,
-                   (select true from crier.posts o where o.post_id = p.options #>> '{reply,in_reply_to_tweet_id}' and o.account_id = p.lane) is not null,
-                   a.text_limit
+            select p.id, p.lane, s.token, p.revision, p.text, p.media::text, p.options::text, crier.readable(p.run_at) as run_at, p.attempts, p.max_attempts, p.after,
+                   (select post_id from crier.posts where job_id = p.after) as reply_to, a.handle, a.publisher,
+                   (select true from crier.posts o where o.post_id = p.options #>> '{reply,in_reply_to_tweet_id}' and o.account_id = p.lane) is not null as replies_to_own,
+                   a.text_limit, p.trace
               from pick p join leased s on s.subject = p.id join crier.accounts a on a.id = p.lane",
         )
         .bind(&lanes)
@@ -136,7 +141,7 @@ impl Store {
         .bind(ALONE_FROM)
         .fetch_all(&mut *tx)
         .await?;
-        let busy: Vec<i64> = rows.iter().map(|row| row.1).collect();
+        let busy: Vec<i64> = rows.iter().map(|row| row.lane).collect();
         let idle: Vec<i64> = lanes
             .iter()
             .copied()
@@ -184,46 +189,29 @@ pub(crate) fn micros(duration: Duration) -> i64 {
 }
 
 fn claimed(row: Row) -> Claimed {
-    let (
-        job,
-        account,
-        token,
-        revision,
-        text,
-        media,
-        options,
-        run_at,
-        attempts,
-        max_attempts,
-        after,
-        reply_to,
-        handle,
-        publisher,
-        replies_to_own,
-        text_limit,
-    ) = row;
     Claimed {
         lease: Lease {
             kind: "publish",
-            subject: job,
-            account,
-            token,
+            subject: row.id,
+            account: row.lane,
+            token: row.token,
         },
-        revision,
-        text,
-        media: crate::column::media(&media),
-        options: crate::column::options(&options),
-        run_at,
-        attempts,
-        max_attempts,
-        handle,
-        replies_to_own,
-        text_limit: usize::try_from(text_limit).unwrap_or(0),
+        revision: row.revision,
+        text: row.text,
+        media: crate::column::media(&row.media),
+        options: crate::column::options(&row.options),
+        run_at: row.run_at,
+        attempts: row.attempts,
+        max_attempts: row.max_attempts,
+        trace: Trace::parse(&row.trace),
+        handle: row.handle,
+        replies_to_own: row.replies_to_own,
+        text_limit: usize::try_from(row.text_limit).unwrap_or(0),
         publisher: Publisher::ALL
             .into_iter()
-            .find(|known| known.as_str() == publisher)
+            .find(|known| known.as_str() == row.publisher)
             .unwrap_or_default(),
-        after,
-        reply_to,
+        after: row.after,
+        reply_to: row.reply_to,
     }
 }

@@ -89,10 +89,10 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let tried: Option<(String, DateTime<Utc>, Option<i64>)> = sqlx::query_as(
             "-- try_job
-            insert into crier.jobs (id, account, text, media, options, run_at, priority, campaign, after, dedupe_key, max_lateness)
+            insert into crier.jobs (id, account, text, media, options, run_at, priority, campaign, after, dedupe_key, max_lateness, trace)
             overriding system value
             values ($11, $1, $2, coalesce($3, '[]'), coalesce($4, '{}'), coalesce($5::text::timestamptz, crier.now()), coalesce($6, 0::smallint), $7, $8, $9,
-                    $10::text::interval)
+                    $10::text::interval, $12)
             returning state, crier.readable(run_at), after",
         )
         .bind(&job.account)
@@ -106,6 +106,7 @@ impl Store {
         .bind(&job.dedupe_key)
         .bind(&job.max_lateness)
         .bind(TRIAL)
+        .bind(&job.trace)
         .fetch_optional(&mut *tx)
         .await?;
         let Some((state, run_at, after)) = tried else {

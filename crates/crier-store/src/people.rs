@@ -149,6 +149,8 @@ pub struct NewJob {
     pub dedupe_key: Option<String>,
     /// Interval, as Postgres reads it, such as `30 minutes`.
     pub max_lateness: Option<String>,
+    /// Trace that it belongs to.
+    pub trace: Option<String>,
 }
 
 /// What became of a job to insert.
@@ -252,7 +254,7 @@ impl Store {
     /// One job with all its columns.
     pub async fn job(&self, id: i64) -> Result<Option<Value>, StoreError> {
         Ok(
-            sqlx::query_scalar("-- job\nselect to_jsonb(j) || jsonb_build_object('media', crier.readable(j.media), 'options', crier.readable(j.options), 'error', crier.readable(j.error), 'warning', crier.readable(j.warning), 'unpublished_at', (select p.deleted_at from crier.posts p where p.job_id = j.id)) from crier.jobs j where id = $1")
+            sqlx::query_scalar("-- job\nselect to_jsonb(j) || jsonb_build_object('media', crier.readable(j.media), 'options', crier.readable(j.options), 'error', crier.readable(j.error), 'warning', crier.readable(j.warning), 'unpublished_at', (select p.deleted_at from crier.posts p where p.job_id = j.id), 'trace_id', substring(crier.trace_of(j.id, j.created_at, j.trace) from '[0-9a-f]{32}')) from crier.jobs j where id = $1")
                 .bind(id)
                 .fetch_optional(&self.pool)
                 .await?,
@@ -263,9 +265,9 @@ impl Store {
     pub async fn insert_job(&self, job: &NewJob) -> Result<Inserted, StoreError> {
         let id: Option<i64> = sqlx::query_scalar(
             "-- insert_job
-            insert into crier.jobs (account, text, media, options, run_at, priority, campaign, after, dedupe_key, max_lateness)
+            insert into crier.jobs (account, text, media, options, run_at, priority, campaign, after, dedupe_key, max_lateness, trace)
             values ($1, $2, coalesce($3, '[]'), coalesce($4, '{}'), coalesce($5::text::timestamptz, crier.now()), coalesce($6, 0::smallint), $7, $8, $9,
-                    $10::text::interval)
+                    $10::text::interval, $11)
             returning id",
         )
         .bind(&job.account)
@@ -278,6 +280,7 @@ impl Store {
         .bind(job.after)
         .bind(&job.dedupe_key)
         .bind(&job.max_lateness)
+        .bind(&job.trace)
         .fetch_optional(&self.pool)
         .await?;
         if let Some(id) = id {

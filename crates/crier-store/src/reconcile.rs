@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use crier_core::answer::Endpoint;
 use crier_core::fault::Fault;
 use crier_core::limit::{LimitClass, Window};
+use crier_core::trace::Trace;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -34,6 +35,10 @@ const MEMORY: Duration = Duration::from_hours(12);
 pub struct Look {
     /// The lease that every later write repeats.
     pub lease: Lease,
+    /// The trace that the job belongs to.
+    pub trace: Option<Trace>,
+    /// Handle of the account.
+    pub handle: String,
     /// Text as it was sent.
     pub text: String,
     /// Number of its media.
@@ -102,6 +107,8 @@ struct Row {
     job: i64,
     account: i64,
     token: i64,
+    trace: String,
+    handle: String,
     text: String,
     in_thread: bool,
     media_count: i32,
@@ -142,7 +149,8 @@ impl Store {
                order by r.next_at limit $2 for update of r skip locked
             ), jobs as materialized (
               select j.id, j.text, j.after is not null as in_thread, jsonb_array_length(j.media) as media_count,
-                     j.options::text, crier.readable(j.run_at) as run_at, j.created_at
+                     j.options::text, crier.readable(j.run_at) as run_at, j.created_at,
+                     crier.trace_of(j.id, j.created_at, j.trace) as trace
                 from due d join crier.jobs_open j on j.id = d.job_id where j.state = 'unknown'
             ), gone as (
               delete from crier.reconciles where job_id in (select job_id from due except select id from jobs)
@@ -155,7 +163,7 @@ impl Store {
             ), held as (
               update crier.reconciles r set next_at = null where r.job_id in (select subject from leased) returning r.*
             )
-            select h.job_id as job, h.account_id as account, l.token, j.text, j.in_thread, j.media_count, j.options, a.x_user_id, a.scopes,
+            select h.job_id as job, h.account_id as account, l.token, j.trace, a.handle, j.text, j.in_thread, j.media_count, j.options, a.x_user_id, a.scopes,
                    j.run_at, j.created_at, h.since, sent.first_sent, h.looks, h.duplicate_seen, h.unread, h.fault ->> 'code' as fault_code,
                    (select max(w.resets_at) from crier.limit_windows w
                      where w.endpoint = $5 and w.remaining <= 0 and w.resets_at > crier.now()
@@ -302,6 +310,8 @@ fn look(row: Row) -> Look {
             account: row.account,
             token: row.token,
         },
+        trace: Trace::parse(&row.trace),
+        handle: row.handle,
         text: row.text,
         in_thread: row.in_thread,
         media_count: usize::try_from(row.media_count).unwrap_or(0),

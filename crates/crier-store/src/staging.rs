@@ -20,6 +20,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use crier_core::fault::Fault;
 use crier_core::tier::Tier;
+use crier_core::trace::Trace;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -52,6 +53,10 @@ pub struct Upload {
     pub lease: Lease,
     /// The job.
     pub job: i64,
+    /// The trace that it belongs to.
+    pub trace: Option<Trace>,
+    /// Handle of the account.
+    pub handle: String,
     /// Place among the job's media, from 0.
     pub position: i16,
     /// The item of the job's `media` column, or why it cannot be read.
@@ -122,6 +127,8 @@ struct Candidate {
     crashes: i16,
     max_attempts: i16,
     tier: String,
+    handle: String,
+    trace: Option<String>,
     run_at: DateTime<Utc>,
     now: DateTime<Utc>,
     fate: String,
@@ -132,7 +139,7 @@ struct Candidate {
 const FATES: &str = "-- claim_uploads: fates
     select u.id, u.job_id, u.account_id, u.position, u.item::text, u.state, u.media_id, u.category, u.file_stamp, u.segment_bytes,
            u.segments_done, u.expires_at, u.attempts, u.crashes, coalesce(j.max_attempts, 1::smallint) as max_attempts,
-           coalesce(a.tier, 'standard') as tier,
+           coalesce(a.tier, 'standard') as tier, coalesce(a.handle, '') as handle, crier.trace_of(j.id, j.created_at, j.trace) as trace,
            case when a.segment_noted_at > crier.now() - interval '1 day' then a.segment_bytes end as account_segment_bytes,
            coalesce(crier.readable(j.run_at), crier.now()) as run_at, crier.now() as now,
            case when j.id is null or j.media -> u.position::int is null then 'ended'
@@ -242,6 +249,8 @@ fn upload(row: Candidate, token: i64) -> Upload {
             token,
         },
         job: row.job_id,
+        trace: row.trace.as_deref().and_then(Trace::parse),
+        handle: row.handle,
         position: row.position,
         item: crate::column::media(&row.item),
         finalizing: row.state == "processing",

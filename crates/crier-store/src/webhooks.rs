@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use crier_core::trace::Trace;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -87,6 +88,8 @@ pub struct Delivery {
     pub event: String,
     /// What is told of it.
     pub data: Value,
+    /// The trace of the job that it is about.
+    pub trace: Option<Trace>,
     /// When it happened.
     pub created_at: DateTime<Utc>,
     /// Number of this try; 1 is the first.
@@ -130,6 +133,7 @@ struct Row {
     event: String,
     data: Value,
     created_at: DateTime<Utc>,
+    trace: Option<String>,
     attempts: i16,
     now: DateTime<Utc>,
 }
@@ -230,7 +234,8 @@ impl Store {
             update crier.webhook_deliveries d
                set worker = $1, attempts = least(d.attempts + 1, 32000), next_at = crier.now() + $3 * interval '1 microsecond'
               from due, crier.webhooks w where d.id = due.id and w.id = d.webhook_id
-            returning d.id, w.name as webhook, w.form, w.sealed, w.key_id, d.event, d.data, d.created_at, d.attempts, crier.now() as now",
+            returning d.id, w.name as webhook, w.form, w.sealed, w.key_id, d.event, d.data, d.created_at, d.attempts, crier.now() as now,
+                   (select crier.trace_of(j.id, j.created_at, j.trace) from crier.jobs j where j.id = d.job_id limit 1) as trace",
         )
         .bind(worker)
         .bind(limit)
@@ -245,6 +250,7 @@ impl Store {
                 webhook: row.webhook,
                 event: row.event,
                 data: row.data,
+                trace: row.trace.as_deref().and_then(Trace::parse),
                 created_at: row.created_at,
                 tries: u32::try_from(row.attempts).unwrap_or(1),
                 now: row.now,

@@ -32,7 +32,7 @@ impl Worker {
         };
         if self.store.pause_account(account, status, error).await? {
             tracing::error!(
-                account,
+                account_id = account,
                 code,
                 "an account is {status} and its jobs wait: {}; {}",
                 said(error),
@@ -59,7 +59,7 @@ impl Worker {
         let was_active = self.store.pause_app_until(account, error, until).await?;
         if was_active {
             tracing::error!(
-                account,
+                account_id = account,
                 code = word(error, "code"),
                 "the app of an account is paused and the jobs of all its accounts wait: {}; {}",
                 said(error),
@@ -104,7 +104,7 @@ impl Worker {
         if let Err(error) = self.store.charge(account, charge).await {
             self.metrics.db_error("charge");
             tracing::warn!(
-                account,
+                account_id = account,
                 code = error.code(),
                 "the cost of {} could not be noted: {error}",
                 charge.kind.as_str()

@@ -7,6 +7,7 @@ mod attempt;
 mod by_v1;
 mod folder;
 mod hold;
+mod news;
 mod pool;
 mod probe;
 mod quit;
@@ -21,6 +22,7 @@ mod webhooks;
 
 pub use by_v1::V1Cache;
 pub use folder::{SeenFile, look_at_file};
+pub use news::{News, Settings};
 pub use pool::{Worker, WorkerOptions};
 pub use quit::Quit;
 pub use refresh::Gate;

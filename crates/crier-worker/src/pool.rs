@@ -9,13 +9,17 @@ use std::time::Duration;
 
 use crier_core::media::UrlRules;
 use crier_core::price::Prices;
+use crier_core::trace::{Span, Trace};
 use crier_metrics::{Heartbeat, Metrics};
 use crier_store::{Store, StoreError, WORKER_CHANNEL, WakeUps};
 use crier_x::{FetchOptions, XClient};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 use uuid::Uuid;
+
+use crate::news::Places;
 
 /// Shortest sleep: what is due in less is due.
 const LEAST: Duration = Duration::from_millis(5);
@@ -105,6 +109,8 @@ pub struct Worker {
     pub id: Uuid,
     /// Settings.
     pub options: WorkerOptions,
+    /// Other settings, later on.
+    pub news: crate::News,
     /// A number from 0 to 1 for jitter.
     pub chance: fn() -> f64,
     /// What is known of v1.1; empty at first.
@@ -119,7 +125,7 @@ impl Worker {
     /// Runs until `stop`, then waits for what is in flight.
     pub async fn run(mut self, heartbeat: Heartbeat, stop: CancellationToken) {
         self.quit = crate::Quit::told_by(&stop, self.options.stop_grace);
-        let places = Arc::new(Semaphore::new(usize::from(self.options.concurrency)));
+        let mut places = Places::new(self.options.concurrency);
         let running = TaskTracker::new();
         // A lane that comes free may hold the next job.
         let freed = Arc::new(Notify::new());
@@ -138,15 +144,22 @@ impl Worker {
         running.spawn(self.clone().probe(stop.clone()));
         running.spawn(self.clone().webhooks(stop.clone()));
         let mut overdue = 0;
+        let mut news = self.news.clone();
         while !stop.is_cancelled() {
             heartbeat.beat();
-            let claimed = self.claim_into(&places, &running, &freed, &stop).await;
+            if self.take_up() {
+                self.metrics
+                    .worker_concurrency(u64::from(self.options.concurrency));
+            }
+            places.fit(self.options.concurrency);
+            let claimed = self.claim_into(&places.all, &running, &freed, &stop).await;
             if claimed == 0 {
                 let wait = self.wait(&mut overdue).await;
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
                     () = freed.notified() => {}
                     () = wakes.next() => {}
+                    () = news.come() => {}
                     () = stop.cancelled() => {}
                 }
             } else {
@@ -203,13 +216,22 @@ impl Worker {
                         );
                         continue;
                     };
-                    let (worker, freed) = (self.clone(), Arc::clone(freed));
-                    running.spawn(async move {
+                    let (worker, span) = self.within(job.trace);
+                    let span = tracing::error_span!(
+                        "attempt",
+                        job = job.lease.subject,
+                        account = job.handle,
+                        attempt = job.attempts.saturating_add(1),
+                        trace_id = span.as_ref().map(|span| display(span.trace())),
+                    );
+                    let freed = Arc::clone(freed);
+                    let doing = async move {
                         let busy = worker.metrics.worker_busy();
                         worker.attempt(&job).await;
                         drop((busy, place));
                         freed.notify_one();
-                    });
+                    };
+                    running.spawn(doing.instrument(span));
                 }
                 count
             }
@@ -224,6 +246,15 @@ impl Worker {
                 0
             }
         }
+    }
+
+    /// A worker whose calls belong to a piece of work of that trace, and that piece.
+    pub(crate) fn within(&self, trace: Option<Trace>) -> (Self, Option<Span>) {
+        let (mut worker, span) = (self.clone(), trace.map(|trace| trace.span(self.chance)));
+        if let Some(span) = &span {
+            worker.x = worker.x.traced(span);
+        }
+        (worker, span)
     }
 
     /// Until the front lane is due, at most the poll; not long if it is overdue, and longer each time it stays so.

@@ -34,8 +34,9 @@ enum Heard {
 
 impl Worker {
     /// Probes until `stop`.
-    pub(crate) async fn probe(self, stop: CancellationToken) {
+    pub(crate) async fn probe(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
+            self.take_up();
             match self.probe_once().await {
                 Ok(true) => continue,
                 Ok(false) => {}
@@ -70,7 +71,7 @@ impl Worker {
                 self.store.note_probe(probe, &error).await?;
                 tracing::warn!(
                     app = probe.app,
-                    account = probe.account,
+                    account_id = probe.account,
                     code = error["code"].as_str().unwrap_or_default(),
                     "X does not let it go on yet: {}",
                     error["hint"].as_str().unwrap_or_default()
@@ -78,7 +79,7 @@ impl Worker {
             }
             Heard::Nothing => tracing::info!(
                 app = probe.app,
-                account = probe.account,
+                account_id = probe.account,
                 "X could not be asked whether it may go on; it is asked again later"
             ),
         }
@@ -94,7 +95,7 @@ impl Worker {
         if reopened {
             tracing::info!(
                 app = probe.app,
-                account = probe.account,
+                account_id = probe.account,
                 "X lets it go on: what waited is published"
             );
         }

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::Worker;
 use crate::attempt::{plain_why, replies_to_others};
@@ -34,10 +35,11 @@ const MEMORY: TimeDelta = TimeDelta::hours(12);
 
 impl Worker {
     /// Looks up what is due until `stop`, then waits for the looks in flight, which end early.
-    pub(crate) async fn reconcile(self, stop: CancellationToken) {
+    pub(crate) async fn reconcile(mut self, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let running = TaskTracker::new();
         while !stop.is_cancelled() {
+            self.take_up();
             if let Err(error) = self.claim_looks(&places, &running, &stop).await
                 && self.metrics.db_error("claim_looks")
             {
@@ -74,8 +76,16 @@ impl Worker {
             let Ok(place) = Arc::clone(places).try_acquire_owned() else {
                 continue;
             };
-            let (worker, stop) = (self.clone(), stop.clone());
-            running.spawn(async move {
+            let (worker, span) = self.within(look.trace);
+            let span = tracing::error_span!(
+                "look",
+                job = look.lease.subject,
+                account = look.handle,
+                look = look.looks.saturating_add(1),
+                trace_id = span.as_ref().map(|span| display(span.trace())),
+            );
+            let stop = stop.clone();
+            let doing = async move {
                 if let Err(error) = worker.look(&look, &stop).await {
                     worker.look_failed(&look, &error);
                     if error.is_outage() {
@@ -83,7 +93,8 @@ impl Worker {
                     }
                 }
                 drop(place);
-            });
+            };
+            running.spawn(doing.instrument(span));
         }
         Ok(())
     }

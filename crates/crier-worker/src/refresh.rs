@@ -272,7 +272,7 @@ impl Worker {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(
-                    account = lease.account,
+                    account_id = lease.account,
                     code = error.code(),
                     "the right to refresh a token could not be given back: {error}"
                 );
@@ -294,7 +294,7 @@ impl Worker {
                 Ok(PutBack::Kept) => {
                     kept += 1;
                     tracing::warn!(
-                        account = rotation.account,
+                        account_id = rotation.account,
                         "the refreshed tokens of `{}` were left behind by a process that died, and are in the database now",
                         rotation.handle
                     );
@@ -304,7 +304,7 @@ impl Worker {
                 Ok(PutBack::Needless) => self.rescue.forget(&file).await,
                 Ok(PutBack::NotOurs) => {}
                 Err(error) => tracing::warn!(
-                    account = rotation.account,
+                    account_id = rotation.account,
                     code = error.code(),
                     "refreshed tokens that a dead process left behind could not be kept: {error}"
                 ),
@@ -318,10 +318,13 @@ impl Worker {
         match self.store.refresh_proved(account).await {
             Ok(false) => {}
             Ok(true) => {
-                tracing::info!(account, "its new tokens came after all: an account goes on");
+                tracing::info!(
+                    account_id = account,
+                    "its new tokens came after all: an account goes on"
+                );
             }
             Err(error) => tracing::warn!(
-                account,
+                account_id = account,
                 code = error.code(),
                 "it could not be noted that an account has good tokens; if it waits for a login: `crier accounts resume`: {error}"
             ),

@@ -96,7 +96,7 @@ impl Rescue {
                 .await
             {
                 Err(error @ (StoreError::Database(_) | StoreError::Connect(_))) => tracing::warn!(
-                    account = lease.account,
+                    account_id = lease.account,
                     code = error.code(),
                     "the refreshed tokens of `{}` could not be kept, trying again: {error}",
                     rotation.handle
@@ -116,7 +116,7 @@ impl Rescue {
         }
         if let Err(error) = &kept {
             tracing::error!(
-                account = lease.account,
+                account_id = lease.account,
                 code = error.code(),
                 "refreshed tokens of `{}` were not kept: {error}",
                 rotation.handle
@@ -135,7 +135,7 @@ impl Rescue {
             Ok(path) => Some(path),
             Err(error) => {
                 tracing::warn!(
-                    account,
+                    account_id = account,
                     "refreshed tokens are in memory alone until the database has them, since `{}` cannot be written: {error}; set `secrets.rescue_dir`",
                     self.folder.display()
                 );

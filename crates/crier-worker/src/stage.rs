@@ -21,9 +21,11 @@ use crier_store::{Lease, PutOff, StoreError, Upload};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::Worker;
 use crate::attempt::lasting;
+use crate::news::Places;
 use crate::stage::call::Staging;
 use crate::stage::stop::Stop;
 
@@ -34,13 +36,16 @@ const SKEW_ALLOWANCE: Duration = Duration::from_secs(5);
 
 impl Worker {
     /// Stages until `stop`, then waits for what is in hand to be given back.
-    pub(crate) async fn stage(self, stop: CancellationToken) {
-        let places = Arc::new(Semaphore::new(usize::from(self.options.uploads)));
+    pub(crate) async fn stage(mut self, stop: CancellationToken) {
+        let mut places = Places::new(self.options.uploads);
+        let mut news = self.news.clone();
         let tasks = TaskTracker::new();
         let freed = Arc::new(Notify::new());
         while !stop.is_cancelled() {
+            self.take_up();
+            places.fit(self.options.uploads);
             if self
-                .claim_uploads_into(&places, &tasks, &freed, &stop)
+                .claim_uploads_into(&places.all, &tasks, &freed, &stop)
                 .await
                 > 0
             {
@@ -54,6 +59,7 @@ impl Worker {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = freed.notified() => {}
+                () = news.come() => {}
                 () = stop.cancelled() => {}
             }
         }
@@ -73,9 +79,11 @@ impl Worker {
             .available_permits()
             .min(most.saturating_sub(tasks.len()));
         if free == 0 {
-            // `wait` would look at what is due again and again: a place frees before anything can be claimed.
+            // `wait` would look at what is due again and again: a place frees before anything can be claimed, unless there
+            // are to be more of them.
             tokio::select! {
                 () = freed.notified() => {}
+                () = tokio::time::sleep(self.options.poll) => {}
                 () = stop.cancelled() => {}
             }
             return 1;
@@ -107,8 +115,17 @@ impl Worker {
                 continue;
             };
             let place = Place(Some(place), Arc::clone(freed));
-            let (worker, stop, inner) = (self.clone(), stop.clone(), tasks.clone());
-            tasks.spawn(async move { worker.stage_one(upload, place, inner, stop).await });
+            let (worker, span) = self.within(upload.trace);
+            let span = tracing::error_span!(
+                "upload",
+                job = upload.job,
+                account = upload.handle,
+                attempt = upload.attempts.saturating_add(1),
+                trace_id = span.as_ref().map(|span| display(span.trace())),
+            );
+            let (stop, inner) = (stop.clone(), tasks.clone());
+            let doing = async move { worker.stage_one(upload, place, inner, stop).await };
+            tasks.spawn(doing.instrument(span));
         }
         count
     }

@@ -144,7 +144,11 @@ impl Worker {
                 Err(error) => return NoToken::Store(error),
             }
         } else {
-            tracing::warn!(account, code = why.code, "an account waits: {error}");
+            tracing::warn!(
+                account_id = account,
+                code = why.code,
+                "an account waits: {error}"
+            );
             match self.store.now().await {
                 Ok(now) => Some(now + KEY_WAIT),
                 Err(error) => return NoToken::Store(error),

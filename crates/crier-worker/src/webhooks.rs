@@ -25,14 +25,14 @@ const MARGIN: Duration = Duration::from_secs(30);
 
 impl Worker {
     /// Delivers until `stop`, then waits for the tries in flight.
-    pub(crate) async fn webhooks(self, stop: CancellationToken) {
-        let client = HookClient::new(
-            self.options.webhook_rules.clone(),
-            self.options.webhook_timeout,
-        );
+    pub(crate) async fn webhooks(mut self, stop: CancellationToken) {
+        let mut client = self.hook_client();
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let running = TaskTracker::new();
         while !stop.is_cancelled() {
+            if self.take_up() {
+                client = self.hook_client();
+            }
             let free = i64::try_from(places.available_permits()).unwrap_or(0);
             let ttl = self.options.webhook_timeout + MARGIN;
             let claimed = if free == 0 {
@@ -73,6 +73,13 @@ impl Worker {
         }
         running.close();
         running.wait().await;
+    }
+
+    fn hook_client(&self) -> HookClient {
+        HookClient::new(
+            self.options.webhook_rules.clone(),
+            self.options.webhook_timeout,
+        )
     }
 
     /// One try of one delivery, and what came of it.
@@ -120,6 +127,7 @@ impl Worker {
                 id: &id,
                 timestamp_s: delivery.now.timestamp(),
                 body: &text,
+                span: delivery.trace.map(|trace| trace.span(self.chance)),
             })
             .await
     }

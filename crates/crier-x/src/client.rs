@@ -10,7 +10,8 @@ use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use crier_core::answer::{CallFault, Endpoint};
 use crier_core::failpoint::{self, Deed};
-use reqwest::header::AUTHORIZATION;
+use crier_core::trace::Span;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, Method, Response, redirect, retry};
 use serde_json::Value;
 use url::Url;
@@ -25,6 +26,9 @@ use crate::{faults, headers};
 /// So much of an answer is read; X's own are a few kilobytes.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
+/// The header that tells which piece of work a call belongs to.
+pub(crate) const TRACEPARENT: &str = "traceparent";
+
 /// X over HTTP. Cheap to clone: clones share the connections.
 #[derive(Debug, Clone)]
 pub struct XClient {
@@ -32,6 +36,8 @@ pub struct XClient {
     config: Arc<XConfig>,
     chance: Arc<dyn Chance>,
     clock: XClock,
+    /// The `traceparent` of its calls.
+    trace: Option<HeaderValue>,
 }
 
 /// The parts of one request.
@@ -86,12 +92,32 @@ impl XClient {
             config: Arc::new(config),
             chance: Arc::new(SystemChance),
             clock: XClock::default(),
+            trace: None,
+        })
+    }
+
+    /// The same client by other settings, with connections of its own. What is known of X's time is shared.
+    ///
+    /// # Errors
+    /// As for [`XClient::new`].
+    pub fn with_config(&self, config: XConfig) -> Result<Self, ConfigError> {
+        Ok(Self {
+            chance: Arc::clone(&self.chance),
+            clock: self.clock.clone(),
+            trace: self.trace.clone(),
+            ..Self::new(config)?
         })
     }
 
     /// The same client with another source of nonces and time for OAuth 1.0a.
     pub fn with_chance(mut self, chance: Arc<dyn Chance>) -> Self {
         self.chance = chance;
+        self
+    }
+
+    /// The same client whose calls belong to a piece of work: they carry its `traceparent` (W3C Trace Context).
+    pub fn traced(mut self, span: &Span) -> Self {
+        self.trace = HeaderValue::from_str(&span.to_string()).ok();
         self
     }
 
@@ -160,6 +186,9 @@ impl XClient {
         let mut request = self.http.request(method, url).timeout(timeout);
         if let Some(header) = header {
             request = request.header(AUTHORIZATION, header);
+        }
+        if let Some(trace) = &self.trace {
+            request = request.header(TRACEPARENT, trace.clone());
         }
         request = match payload {
             Payload::None => request,

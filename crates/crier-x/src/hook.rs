@@ -10,10 +10,12 @@ use base64::engine::general_purpose::STANDARD;
 use crier_core::failpoint::{self, Deed};
 use crier_core::fault::Fault;
 use crier_core::media::UrlRules;
+use crier_core::trace::Span;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
+use crate::client::TRACEPARENT;
 use crate::faults::describe;
 use crate::fetch::{FetchOptions, Fetcher};
 
@@ -37,6 +39,8 @@ pub struct Hook<'a> {
     pub timestamp_s: i64,
     /// JSON.
     pub body: &'a str,
+    /// The piece of work that it belongs to.
+    pub span: Option<Span>,
 }
 
 /// Calls webhooks.
@@ -92,8 +96,11 @@ impl HookClient {
         let client = client.map_err(refused).map_err(none)?;
         let host = url.host_str().unwrap_or_default().to_owned();
         failpoint::before(Deed::Call, "POST webhook");
-        let answer = client
-            .post(url)
+        let mut request = client.post(url);
+        if let Some(span) = hook.span {
+            request = request.header(TRACEPARENT, span.to_string());
+        }
+        let answer = request
             .header("content-type", "application/json")
             .header("webhook-id", hook.id)
             .header("webhook-timestamp", hook.timestamp_s)
@@ -203,6 +210,7 @@ mod tests {
             id: "msg_p5jXN8AQM9LWM0D4loKWxJek",
             timestamp_s: 1_614_265_330,
             body: r#"{"test": 2432232314}"#,
+            span: None,
         };
         assert_eq!(
             sign(&hook).unwrap(),

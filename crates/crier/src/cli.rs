@@ -83,6 +83,14 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether it runs until it is told to stop, and reads its settings anew on a SIGHUP.
+    pub(crate) fn is_role(&self) -> bool {
+        matches!(
+            self,
+            Self::Run(_) | Self::Scheduler | Self::Worker | Self::Exporter
+        )
+    }
+
     /// Whether it can do its work only with a configuration that is right.
     pub(crate) fn needs_config(&self) -> bool {
         !matches!(

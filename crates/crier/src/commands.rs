@@ -19,8 +19,13 @@ mod standing;
 mod watch;
 pub(crate) mod webhooks;
 
+use std::path::PathBuf;
+
+use crier_metrics::log::LogControl;
+
 use crate::cli::Command;
 use crate::config::Config;
+use crate::lifecycle::Hangups;
 use crate::screen::Screen;
 
 /// What every command is given.
@@ -30,6 +35,12 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     /// Where data goes.
     pub(crate) screen: Screen,
+    /// The file that the settings came from.
+    pub(crate) file: Option<PathBuf>,
+    /// What is logged.
+    pub(crate) log: LogControl,
+    /// SIGHUPs, if this command is a role.
+    pub(crate) hangups: Option<Hangups>,
 }
 
 /// Carries a command out.

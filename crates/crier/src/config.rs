@@ -5,6 +5,7 @@
 
 mod check;
 mod prices;
+mod reload;
 mod sections;
 mod webhooks;
 mod words;
@@ -17,6 +18,7 @@ use anyhow::Context;
 use secrecy::SecretString;
 use serde_yaml::{Mapping, Value};
 
+pub(crate) use reload::{Obeyed, differing_files, obeyed};
 pub(crate) use sections::{App, Config};
 pub(crate) use words::{example, markdown, schema};
 

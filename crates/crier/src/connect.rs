@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use crier_metrics::Metrics;
 use crier_store::{SchemaState, SealKey, Store, StoreOptions, Way};
-use crier_worker::{Quit, Rescue, V1Cache, Worker};
+use crier_worker::{News, Quit, Rescue, V1Cache, Worker};
 use crier_x::XClient;
 use secrecy::ExposeSecret as _;
 
@@ -107,6 +107,7 @@ pub(crate) fn worker(config: &Config, store: &Store) -> anyhow::Result<Worker> {
         options: config
             .worker
             .options(&config.media, &config.x, &config.prices, &config.webhooks),
+        news: News::default(),
         chance: rand::random::<f64>,
         v1: V1Cache::default(),
         quit: Quit::default(),

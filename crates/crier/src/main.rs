@@ -19,6 +19,7 @@ mod lifecycle;
 mod lint;
 mod probe;
 mod processes;
+mod reload;
 mod screen;
 mod supervisor;
 
@@ -29,6 +30,7 @@ use clap::Parser;
 use crate::commands::Context;
 use crate::config::Config;
 use crate::exit::Refuse;
+use crate::lifecycle::Hangups;
 use crate::screen::Screen;
 
 fn main() -> ExitCode {
@@ -40,6 +42,16 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: cli::Cli) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let hangups = if cli.command.is_role() {
+        // Before anything that takes its time: a SIGHUP that comes early is obeyed later, and ends nothing.
+        let _inside = runtime.enter();
+        Some(Hangups::catch()?)
+    } else {
+        None
+    };
     // The schema must be there for whoever mends a configuration that does not load.
     let config = if cli.command.needs_config() {
         config::load(cli.config.as_deref())?
@@ -47,7 +59,7 @@ fn run(cli: cli::Cli) -> anyhow::Result<()> {
         Config::default()
     };
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr()) && !config.environment.no_color;
-    crier_metrics::log::init(&crier_metrics::log::LogOptions {
+    let log = crier_metrics::log::init(&crier_metrics::log::LogOptions {
         filter: config.log.filter.clone(),
         json: config.log.json,
         ansi,
@@ -58,11 +70,14 @@ fn run(cli: cli::Cli) -> anyhow::Result<()> {
         config.environment.failpoint.as_deref(),
         config.environment.failpoint_log.as_deref(),
     )?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    let screen = Screen::new(cli.json);
-    let done = runtime.block_on(commands::run(cli.command, Context { config, screen }));
+    let context = Context {
+        config,
+        screen: Screen::new(cli.json),
+        file: cli.config,
+        log,
+        hangups,
+    };
+    let done = runtime.block_on(commands::run(cli.command, context));
     // Whoever reads a file of a disk that hangs is not waited for.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     done

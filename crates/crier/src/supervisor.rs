@@ -17,6 +17,21 @@ pub(crate) fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
+/// The settings are read anew; [`ready`] ends it.
+pub(crate) fn reloading() {
+    // systemd takes the time with it, so that an older message is never the answer to a newer wish.
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+/// One line for `systemctl status`.
+pub(crate) fn status(line: &str) {
+    // A line break would begin a message of its own.
+    tell(&[NotifyState::Status(&line.replace('\n', " "))]);
+}
+
 /// Beats for as long as every loop turns, until `stop`; then says that the process stops.
 pub(crate) async fn watch(health: Health, stop: CancellationToken) {
     // Half of the time, as sd_watchdog_enabled(3) advises.

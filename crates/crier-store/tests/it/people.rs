@@ -20,6 +20,66 @@ async fn ids(db: &Db, filter: &JobFilter) -> Vec<i64> {
 }
 
 #[tokio::test]
+async fn a_trace_is_a_traceparent_or_a_trace_id_and_a_job_without_one_has_its_own() {
+    const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let db = Db::new().await;
+    db.account("acme", 1).await;
+    let insert = |trace: &str| {
+        format!("insert into crier.jobs (account, text, trace) values ('acme', 'x', '{trace}')")
+    };
+    for (bad, why) in [
+        ("", "is neither"),
+        ("4bf9", "is neither"),
+        (&format!("01-{ID}-00f067aa0ba902b7-01"), "is neither"),
+        (&format!("00-{ID}-00f067aa0ba902b7-01-x"), "is neither"),
+        (&format!("00-{ID}-0000000000000000-01"), "an id of zeros"),
+        (&"0".repeat(32), "an id of zeros"),
+    ] {
+        let error = db.store.run_script(&insert(bad)).await.unwrap_err();
+        assert!(error.to_string().contains(why), "{bad}: {error}");
+    }
+    db.sql(&insert(&format!(" {} ", ID.to_uppercase()))).await;
+    db.sql(&insert(&format!("00-{ID}-00f067aa0ba902b7-00")))
+        .await;
+    db.sql("insert into crier.jobs (account, text) values ('acme', 'y'), ('acme', 'z')")
+        .await;
+    let error = db
+        .store
+        .run_script("update crier.jobs set trace = 'x' where id = (select min(id) from crier.jobs)")
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("is neither"), "{error}");
+    let rows = db.store.job_rows(&filter(&[])).await.unwrap();
+    let mut traces = Vec::new();
+    for row in rows.iter().rev() {
+        let job = db.store.job(row.id).await.unwrap().unwrap();
+        traces.push(job["trace_id"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(traces[..2], [ID, ID]);
+    assert!(
+        traces[2] != traces[3] && traces[2].len() == 32,
+        "{traces:?}"
+    );
+    let own = traces[2].clone();
+    db.sql("update crier.jobs set text = 'edited' where text = 'y'")
+        .await;
+    db.store.apply_signals(100).await.unwrap();
+    let claimed = db
+        .store
+        .claim(Uuid::new_v4(), 10, std::time::Duration::from_mins(1))
+        .await
+        .unwrap();
+    assert_eq!(claimed[0].trace.unwrap().to_string(), ID);
+    let again = db.store.job(rows[1].id).await.unwrap().unwrap();
+    assert_eq!(
+        again["trace_id"],
+        json!(own),
+        "the same whenever it is asked for"
+    );
+    db.drop().await;
+}
+
+#[tokio::test]
 async fn jobs_are_listed_by_state_campaign_and_account() {
     let db = Db::new().await;
     db.account("acme", 1).await;

@@ -9,7 +9,7 @@ use crate::db::Db;
 const WRITER: &[&str] = &[
     "execute cancel(job bigint)",
     "execute now()",
-    "insert jobs (account, after, campaign, dedupe_key, max_attempts, max_lateness, media, options, priority, run_at, text)",
+    "insert jobs (account, after, campaign, dedupe_key, max_attempts, max_lateness, media, options, priority, run_at, text, trace)",
     "select jobs",
     "usage crier",
 ];

@@ -14,6 +14,7 @@ use crier_core::verdict::{Action, Step, Verdict, judge};
 use crier_store::Upload;
 use crier_x::{Auth, MediaEncoding, Reply, XClient, XConfig};
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::Worker;
 use crate::attempt::status;
@@ -205,9 +206,10 @@ impl Staging {
         }
         let (worker, account) = (self.worker.clone(), self.upload.lease.account);
         // In a task of its own: dropped between X's answer and the commit, it would lose the only token that works.
+        let asking = async move { worker.token(account, spent).await };
         let token = self
             .tasks
-            .spawn(async move { worker.token(account, spent).await })
+            .spawn(asking.in_current_span())
             .await
             .unwrap_or(Err(NoToken::Busy));
         match token {
@@ -231,7 +233,7 @@ impl Staging {
             MediaEncoding::Multipart => MediaEncoding::Json,
             MediaEncoding::Json => MediaEncoding::Multipart,
         };
-        let Ok(other) = XClient::new(XConfig {
+        let Ok(other) = self.x.with_config(XConfig {
             media_encoding,
             ..config.clone()
         }) else {

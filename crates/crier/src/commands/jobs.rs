@@ -236,7 +236,7 @@ fn full(fault: &Value) -> String {
 
 /// Columns of a job in the order in which people ask for them; empty and internal ones are left out.
 fn lines(job: &Value) -> Vec<Vec<String>> {
-    const COLUMNS: [&str; 23] = [
+    const COLUMNS: [&str; 24] = [
         "id",
         "state",
         "account",
@@ -260,6 +260,7 @@ fn lines(job: &Value) -> Vec<Vec<String>> {
         "max_attempts",
         "created_at",
         "finished_at",
+        "trace_id",
     ];
     let mut lines = Vec::new();
     for column in COLUMNS {

@@ -52,6 +52,9 @@ pub(crate) struct Options {
     /// Later than that it is not posted, such as '30 minutes'.
     #[arg(long, value_name = "INTERVAL")]
     max_lateness: Option<String>,
+    /// Trace that it belongs to: a W3C traceparent, or a trace id of 32 hex digits.
+    #[arg(long, value_name = "TRACE")]
+    trace: Option<String>,
     /// Other fields of the post.
     #[arg(
         long = "options",
@@ -137,6 +140,7 @@ impl Options {
             after: self.after,
             dedupe_key: self.dedupe_key,
             max_lateness: self.max_lateness,
+            trace: self.trace,
         })
     }
 }

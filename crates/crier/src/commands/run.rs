@@ -13,7 +13,8 @@ use clap::Args;
 use crier_metrics::{Folder, Health, Metrics};
 use crier_scheduler::Scheduler;
 use crier_store::Store;
-use crier_worker::{Held, Quit, Rescue, V1Cache, Worker};
+use crier_worker::{Held, News, Quit, Rescue, Settings, V1Cache, Worker};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -21,11 +22,12 @@ use uuid::Uuid;
 use super::Context;
 use crate::config::Config;
 use crate::connect;
-use crate::embedded::home::Home;
+use crate::embedded::home::{Adopted, Home};
 use crate::exit::{Refusal, Refuse};
 use crate::gather::Database;
 use crate::host;
-use crate::lifecycle::{Stop, stop_on_signals};
+use crate::lifecycle::{Stop, stop_on_signals_but_hangup};
+use crate::reload::{Listeners, Reloads};
 use crate::screen::note;
 use crate::supervisor;
 
@@ -43,7 +45,7 @@ const FOLD: Duration = Duration::from_secs(5);
 /// What `crier run` takes.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Any number may run against one Postgres. SIGTERM or Ctrl-C lets what is in flight end; the second one does not wait for it."
+    after_help = "Any number may run against one Postgres. SIGTERM or Ctrl-C lets what is in flight end; the second one does not wait for it. SIGHUP has the settings read anew."
 )]
 pub(crate) struct Options {
     /// Bring a private Postgres along, kept in `database.embedded_folder`.
@@ -62,16 +64,17 @@ impl Options {
                 .fail();
         }
         // From here on signals stop us, and so the server: it is stopped on every way out.
-        let stop = stop_on_signals()?;
+        let stop = stop_on_signals_but_hangup()?;
         let home = Home::open(&context.config, &stop.soft).await?;
-        home.adopt_into(&mut context.config);
+        let adopted = home.adopted();
+        adopted.give_to(&mut context.config);
         connect::store(&context.config).await?.migrate().await?;
         note(&format!(
             "a private Postgres runs in `{}`; for other commands: . {}",
             home.folder().display(),
             home.environment_file().display()
         ));
-        let done = serve(&context, Roles::BOTH, &stop).await;
+        let done = serve(&mut context, Roles::BOTH, &stop, Some(adopted)).await;
         home.close().await;
         done
     }
@@ -108,12 +111,19 @@ impl Roles {
 }
 
 /// Runs the roles asked for until a signal.
-pub(crate) async fn roles(context: Context, roles: Roles) -> anyhow::Result<()> {
-    let stop = stop_on_signals()?;
-    serve(&context, roles, &stop).await
+pub(crate) async fn roles(mut context: Context, roles: Roles) -> anyhow::Result<()> {
+    let stop = stop_on_signals_but_hangup()?;
+    serve(&mut context, roles, &stop, None).await
 }
 
-async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<()> {
+async fn serve(
+    context: &mut Context,
+    roles: Roles,
+    stop: &Stop,
+    adopted: Option<Adopted>,
+) -> anyhow::Result<()> {
+    let hangups = context.hangups.take();
+    let context = &*context;
     let config = &context.config;
     let store = connect::ready_store(config).await?;
     let (metrics, health) = (Metrics::new(env!("CARGO_PKG_VERSION")), Health::new());
@@ -124,6 +134,14 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
             config.exporter.listen
         ))?;
     let address = listener.local_addr()?;
+    let reloads = Reloads::new(
+        config,
+        context.file.clone(),
+        adopted,
+        context.log.clone(),
+        metrics.clone(),
+    )?;
+    let mut listeners = Listeners::default();
     let rescue = Rescue::new(config.secrets.rescue_dir());
     let mut tasks = JoinSet::new();
     let mut database_time = None;
@@ -138,11 +156,15 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
     // Fresh at each start; leases, attempts and `crier.workers` name the worker by it.
     let id = Uuid::new_v4();
     if roles.scheduler {
+        let options = config.scheduler.options(&config.media, &config.webhooks);
+        let (sender, news) = watch::channel(options.clone());
+        listeners.scheduler = Some(sender);
         let scheduler = Scheduler {
             store: store.clone(),
             metrics: metrics.clone(),
             id: Uuid::new_v4(),
-            options: config.scheduler.options(&config.media, &config.webhooks),
+            options,
+            news: crier_scheduler::News::of(news),
         };
         tasks.spawn(named(
             "presence",
@@ -161,17 +183,22 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
         if let Some(now) = database_time {
             x.told_the_time(now);
         }
+        let options =
+            config
+                .worker
+                .options(&config.media, &config.x, &config.prices, &config.webhooks);
+        let (sender, news) = watch::channel(Arc::new(Settings {
+            options: options.clone(),
+            x: x.clone(),
+        }));
+        listeners.worker = Some((sender, x.clone()));
         let worker = Worker {
             store: store.clone(),
             x,
             metrics: metrics.clone(),
             id,
-            options: config.worker.options(
-                &config.media,
-                &config.x,
-                &config.prices,
-                &config.webhooks,
-            ),
+            options,
+            news: News::of(news),
             chance: rand::random::<f64>,
             v1: V1Cache::default(),
             quit: Quit::default(),
@@ -215,6 +242,10 @@ async fn serve(context: &Context, roles: Roles, stop: &Stop) -> anyhow::Result<(
         context.screen.line(&pages);
     }
     supervisor::ready();
+    if let Some(hangups) = hangups {
+        let obeyed = reloads.watch(hangups, listeners, stop.clone());
+        tasks.spawn(named("reload", obeyed));
+    }
     tasks.spawn(named(
         "watchdog",
         supervisor::watch(watched, stop.soft.clone()),

@@ -248,6 +248,7 @@ async fn test(context: &Context, store: &Store, name: &str) -> anyhow::Result<()
         id: &id,
         timestamp_s: now.timestamp(),
         body: &text,
+        span: None,
     };
     match client(context).post(&hook).await {
         Ok(status) => {

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::Config;
+use super::{Config, Obeyed, obeyed};
 
 /// One setting as people read it.
 struct Setting {
@@ -111,13 +111,17 @@ fn kind(property: &Value) -> String {
 pub(crate) fn example() -> String {
     let mut file = String::from(
         "# Settings of crier, each at its default. Give the file with `crier --config FILE`; a variable of the\n\
-         # environment goes before it: worker.concurrency is CRIER__WORKER__CONCURRENCY.\n",
+         # environment goes before it: worker.concurrency is CRIER__WORKER__CONCURRENCY. On SIGHUP the roles read it anew.\n",
     );
     for section in sections() {
         let _ = writeln!(file, "\n# {}", section.about);
         let _ = writeln!(file, "{}:", section.name);
         for setting in section.settings {
-            for line in wrapped(&setting.about, 110) {
+            let restart = match obeyed(&section.name, &setting.key) {
+                Obeyed::AtRestart => " A change takes a restart.",
+                Obeyed::AtOnce | Obeyed::ByCommands => "",
+            };
+            for line in wrapped(&format!("{}{restart}", setting.about), 110) {
                 let _ = writeln!(file, "  # {line}");
             }
             let _ = if setting.default.is_null() {
@@ -156,13 +160,17 @@ pub(crate) fn markdown() -> String {
          `CRIER__WORKER__CONCURRENCY`. `DATABASE_URL` is the short form of `CRIER__DATABASE__URL`. An empty variable\n\
          counts as absent. Unknown keys are errors. `crier config check` looks at all of it, `crier config dump` shows what\n\
          holds in the end, without secrets.\n\n\
+         On SIGHUP, `crier run`, `scheduler`, `worker` and `exporter` read the file anew. What is marked *at once* then holds\n\
+         from the next piece of work on; what is in hand goes on as it began. What is marked *restart* stays as it is, and the\n\
+         log names it. A file that cannot be used changes nothing, and the log says why and in which line. Variables of the\n\
+         environment are those that the process was started with, and still go before the file. Commands always read it.\n\n\
          Beside these: `NO_COLOR` turns colours off, `CRIER_PG_BIN` names the folder of Postgres' server programs for\n\
          `crier demo` and `crier run --embedded`.\n",
     );
     for section in sections() {
         let _ = write!(
             page,
-            "\n## {}\n\n{}\n\n| setting | kind | default | |\n|---|---|---|---|\n",
+            "\n## {}\n\n{}\n\n| setting | kind | default | a change | |\n|---|---|---|---|---|\n",
             section.name, section.about
         );
         for setting in section.settings {
@@ -175,8 +183,15 @@ pub(crate) fn markdown() -> String {
             };
             let _ = writeln!(
                 page,
-                "| `{}` | {} | {default} | {} |",
-                setting.key, setting.kind, setting.about
+                "| `{}` | {} | {default} | {} | {} |",
+                setting.key,
+                setting.kind,
+                match obeyed(&section.name, &setting.key) {
+                    Obeyed::AtOnce => "at once",
+                    Obeyed::AtRestart => "restart",
+                    Obeyed::ByCommands => "next command",
+                },
+                setting.about
             );
         }
     }

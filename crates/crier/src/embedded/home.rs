@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use base64::Engine;
+use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use super::user::Owner;
@@ -21,6 +22,23 @@ use crate::screen::note;
 
 /// Longest wait for a server that a dead process left behind.
 const LEFT_OVER: Duration = Duration::from_secs(30);
+
+/// What a private Postgres puts into the settings.
+#[derive(Debug, Clone)]
+pub(crate) struct Adopted {
+    url: SecretString,
+    key_file: PathBuf,
+}
+
+impl Adopted {
+    /// Puts the server, and the key unless one is set, into the settings.
+    pub(crate) fn give_to(&self, config: &mut Config) {
+        config.database.url = Some(self.url.clone());
+        if config.secrets.key.is_none() && config.secrets.key_file.is_none() {
+            config.secrets.key_file = Some(self.key_file.clone());
+        }
+    }
+}
 
 /// The folder, and the server that runs on it.
 #[derive(Debug)]
@@ -97,11 +115,11 @@ impl Home {
         self.folder.join("secrets.key")
     }
 
-    /// Puts the server, and the key unless one is set, into the settings.
-    pub(crate) fn adopt_into(&self, config: &mut Config) {
-        config.database.url = Some(self.server.url().into());
-        if config.secrets.key.is_none() && config.secrets.key_file.is_none() {
-            config.secrets.key_file = Some(self.key_file());
+    /// What goes into the settings.
+    pub(crate) fn adopted(&self) -> Adopted {
+        Adopted {
+            url: self.server.url().into(),
+            key_file: self.key_file(),
         }
     }
 

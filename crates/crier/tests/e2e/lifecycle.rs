@@ -2,5 +2,6 @@
 
 mod clocks;
 mod poison;
+mod reload;
 mod stop;
 mod term;

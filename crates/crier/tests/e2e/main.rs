@@ -21,6 +21,7 @@ mod scheduler;
 mod secrets;
 mod support;
 mod tokens;
+mod trace;
 mod unknown;
 mod unpublish;
 mod v1;

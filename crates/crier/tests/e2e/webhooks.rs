@@ -157,6 +157,17 @@ async fn a_receiver_that_fails_is_told_again_under_the_same_id_and_signed() {
         assert_eq!(call.header("webhook-id"), calls[0].header("webhook-id"));
         assert_eq!(call.body, calls[0].body);
     }
+    let trace = stage
+        .rows("select crier.trace_of(id, created_at, trace) as trace from crier.jobs")
+        .await;
+    let parents: Vec<&str> = calls
+        .iter()
+        .map(|call| call.header("traceparent"))
+        .collect();
+    for parent in &parents {
+        assert_eq!(parent.get(3..35), trace[0]["trace"].as_str(), "{parent}");
+    }
+    assert_ne!(parents[0], parents[1], "each try has an id of its own");
     let told = calls[0].json();
     assert_eq!(told["type"], "published");
     assert_eq!(told["id"], calls[0].header("webhook-id"));

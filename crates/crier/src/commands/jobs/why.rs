@@ -33,6 +33,11 @@ pub(super) async fn run(context: &Context, store: &Store, id: i64) -> anyhow::Re
     if context.screen.json {
         return Ok(());
     }
+    if let Some(trace) = job["trace_id"].as_str() {
+        note(&format!(
+            "trace id, in the log and in each request: {trace}"
+        ));
+    }
     for (name, word) in [("error", "now"), ("warning", "warning")] {
         let told = rows.last().and_then(|row| row.answer.as_ref());
         if let Some(fault) = job

@@ -148,7 +148,7 @@ async fn what_a_restart_broke_off_goes_on_at_once_and_is_nobodys_fault() {
     let crashes = stage
         .rows("select 1 from crier.media_uploads where crashes > 0 union all select 1 from crier.jobs where crashes > 0")
         .await;
-    assert_eq!(crashes, [] as [serde_json::Value; 0]);
+    assert!(crashes.is_empty(), "{crashes:?}");
     role.stop().await;
     stage.done().await;
 }
