@@ -7,4 +7,5 @@
 mod answers;
 mod ground;
 mod matrix;
+mod refreshes;
 mod zombies;
