@@ -5,6 +5,7 @@
 //! /2/tweets"` does one case alone.
 
 mod answers;
+mod expiry;
 mod ground;
 mod matrix;
 mod refreshes;
