@@ -20,6 +20,7 @@ mod logins;
 mod looks;
 mod people;
 mod posts;
+mod rare;
 mod reconcile;
 mod recurring;
 mod refresh;

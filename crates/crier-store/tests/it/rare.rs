@@ -1,0 +1,181 @@
+//! What needs two things to come in the wrong order: answers that overtake each other, ends that come while somebody else has
+//! stopped the job.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use crier_core::limit::{LimitClass, Window, WindowLength};
+use crier_store::{Claimed, NewSession, Settlement, Why};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::db::{Db, TTL};
+
+const NOW: Duration = Duration::ZERO;
+const LEAD: Duration = Duration::from_mins(30);
+
+fn why(code: &str) -> Why {
+    Why {
+        code: code.to_owned(),
+        http_status: None,
+        error: json!({"code": code, "title": "no", "detail": "", "step": "publish", "hint": ""}),
+    }
+}
+
+async fn send(db: &Db, media_ids: &[String]) -> Claimed {
+    let job = db.claim(Uuid::new_v4()).await.remove(0);
+    db.store
+        .begin_sending(&job.lease, job.revision, TTL / 3, media_ids)
+        .await
+        .unwrap();
+    job
+}
+
+async fn lose(db: &Db, job: &Claimed) {
+    let unknown = Settlement::Unknown {
+        look_after: NOW,
+        why: why("no_answer"),
+    };
+    db.store.settle(&job.lease, &[], &unknown).await.unwrap();
+}
+
+fn of_reading(remaining: i64, resets_at: DateTime<Utc>) -> Window {
+    Window {
+        class: LimitClass::Account,
+        length: WindowLength::QuarterHour,
+        limit: Some(10),
+        remaining: Some(remaining),
+        resets_at,
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_was_overtaken_opens_no_window() {
+    let db = Db::new().await;
+    let account = db.account("acme", 1).await.id;
+    let now = db.store.now().await.unwrap();
+    // X names its resets in whole seconds.
+    let reset = DateTime::from_timestamp(now.timestamp() + 800, 0).unwrap();
+    let note = async |remaining, resets_at| {
+        let windows = [of_reading(remaining, resets_at)];
+        db.store.note_read_windows(account, &windows).await.unwrap();
+    };
+    note(0, reset).await;
+    // Said before the last call of this window was made.
+    note(3, reset).await;
+    // Said of the window before.
+    note(5, reset - TimeDelta::seconds(790)).await;
+    db.sql("insert into crier.jobs (account, text) values ('acme', 'perhaps')")
+        .await;
+    let job = send(&db, &[]).await;
+    lose(&db, &job).await;
+    let look = db
+        .store
+        .claim_reconciles(Uuid::new_v4(), 9, TTL)
+        .await
+        .unwrap()
+        .remove(0);
+    assert_eq!(look.reads_blocked_until, Some(reset));
+    note(10, reset + TimeDelta::seconds(900)).await;
+    let left = db
+        .one("select remaining from crier.limit_windows where endpoint like 'GET %'")
+        .await;
+    assert_eq!(left["remaining"], 10, "the next window begins anew");
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn a_search_in_hand_is_taken_back_once_its_lease_is_over_and_not_before() {
+    let db = Db::new().await;
+    db.account("acme", 1).await;
+    db.sql("insert into crier.jobs (account, text) values ('acme', 'perhaps')")
+        .await;
+    let job = send(&db, &[]).await;
+    lose(&db, &job).await;
+    let worker = Uuid::new_v4();
+    let look = db.store.claim_reconciles(worker, 9, TTL).await.unwrap();
+    assert_eq!(look.len(), 1);
+    db.advance("29 seconds").await;
+    assert_eq!(db.store.expire_reconcile_leases(9).await.unwrap(), 0);
+    db.store
+        .look_again(&look[0].lease, NOW, true)
+        .await
+        .unwrap();
+    assert_eq!(
+        db.store
+            .claim_reconciles(worker, 9, TTL)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    db.advance("31 seconds").await;
+    assert_eq!(db.store.expire_reconcile_leases(9).await.unwrap(), 1);
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn files_of_an_unknown_job_stay_as_they_were_sent() {
+    let db = Db::new().await;
+    db.account("acme", 1).await;
+    db.sql(
+        r#"insert into crier.jobs (account, text, media) values ('acme', 'x', '[{"path": "a.png"}]')"#,
+    )
+    .await;
+    db.store.plan_uploads(1, LEAD).await.unwrap();
+    let claim = async || {
+        db.store
+            .claim_uploads(Uuid::new_v4(), 9, TTL, LEAD)
+            .await
+            .unwrap()
+    };
+    let upload = claim().await.remove(0);
+    let session = NewSession {
+        media_id: "7".into(),
+        media_type: "image/png".into(),
+        category: "tweet_image".into(),
+        total_bytes: 9,
+        file_stamp: "9:9".into(),
+        segment_bytes: None,
+        expires_in_s: None,
+    };
+    db.store.save_session(&upload, &session, TTL).await.unwrap();
+    assert!(db.store.upload_ready(&upload, Some(86_400)).await.unwrap());
+    let job = send(&db, &["7".to_owned()]).await;
+    lose(&db, &job).await;
+    // X's id of the file ends while nobody knows yet whether the post is on X.
+    db.advance("2 days").await;
+    assert_eq!(claim().await, []);
+    assert_eq!(claim().await, [], "looking at them once changes nothing");
+    let seen = db
+        .one("select u.state, u.media_id, j.held from crier.media_uploads u join crier.jobs j on j.id = u.job_id")
+        .await;
+    assert_eq!(seen, json!({"state": "ready", "media_id": "7", "held": 0}));
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn what_was_sent_while_its_recurring_post_was_paused_waits_with_it() {
+    let db = Db::new().await;
+    db.account("acme", 1).await;
+    db.sql(
+        r#"insert into crier.recurring (name, account, cron, template) values ('r', 'acme', '0 9 * * *', '{"text": "x"}');
+           insert into crier.jobs (account, text) values ('acme', 'x');
+           update crier.jobs_open set recurring_id = (select id from crier.recurring)"#,
+    )
+    .await;
+    let job = send(&db, &[]).await;
+    db.sql("update crier.recurring set paused = true").await;
+    assert_eq!(
+        db.state(1).await,
+        "scheduled",
+        "what is being sent goes out"
+    );
+    let retry = Settlement::Retry {
+        after: NOW,
+        why: why("server_error"),
+    };
+    db.store.settle(&job.lease, &[], &retry).await.unwrap();
+    assert_eq!(db.state(1).await, "paused");
+    db.drop().await;
+}
