@@ -179,3 +179,170 @@ async fn what_was_sent_while_its_recurring_post_was_paused_waits_with_it() {
     assert_eq!(db.state(1).await, "paused");
     db.drop().await;
 }
+
+#[tokio::test]
+async fn a_pause_of_a_recurring_post_that_is_committed_late_holds_what_was_put_off_meanwhile() {
+    let db = Db::new().await;
+    db.account("acme", 1).await;
+    db.sql(
+        r#"insert into crier.recurring (name, account, cron, template) values ('r', 'acme', '0 9 * * *', '{"text": "x"}');
+           insert into crier.jobs (account, text) values ('acme', 'x');
+           update crier.jobs_open set recurring_id = (select id from crier.recurring)"#,
+    )
+    .await;
+    let job = send(&db, &[]).await;
+    let person = db.connect().await;
+    let pause = tokio::spawn(async move {
+        person
+            .run_script("update crier.recurring set paused = true; select pg_sleep(2)")
+            .await
+    });
+    let is_open = "select count(*) as n from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";
+    while db.one(is_open).await["n"] != 1 {
+        assert!(!pause.is_finished());
+    }
+    let retry = Settlement::Retry {
+        after: NOW,
+        why: why("server_error"),
+    };
+    db.store.settle(&job.lease, &[], &retry).await.unwrap();
+    assert!(!pause.is_finished());
+    assert_eq!(db.state(1).await, "scheduled", "nobody sees the pause yet");
+    pause.await.unwrap().unwrap();
+    assert_eq!(db.state(1).await, "paused");
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn a_row_that_its_writer_has_paused_stays_so_in_a_campaign_that_runs() {
+    let db = Db::new().await;
+    db.account("acme", 1).await;
+    db.sql("insert into crier.jobs (account, text, campaign, state) values ('acme', 'x', 'c', 'paused')")
+        .await;
+    assert_eq!(db.state(1).await, "paused");
+    db.sql("select crier.resume_campaign('c')").await;
+    assert_eq!(db.state(1).await, "scheduled");
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn an_account_that_a_person_paused_stays_so_though_its_grant_ends() {
+    let db = Db::new().await;
+    let account = db.account("acme", 1).await.id;
+    let pause = async |status: &str| {
+        let reason = json!({"code": status});
+        db.store
+            .pause_account(account, status, &reason)
+            .await
+            .unwrap();
+        db.one("select status from crier.accounts").await["status"].clone()
+    };
+    assert_eq!(pause("paused").await, "paused");
+    for by_x in ["needs_login", "suspended"] {
+        assert_eq!(pause(by_x).await, "paused", "a login would open it");
+    }
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn an_edit_of_the_time_moves_the_last_moment_with_it() {
+    let db = Db::new().await;
+    db.account("acme", 1).await;
+    db.sql(
+        "insert into crier.jobs (account, text, max_lateness) values ('acme', 'x', '1 hour');
+         update crier.jobs set run_at = run_at + interval '1 day'",
+    )
+    .await;
+    db.advance("23 hours").await;
+    assert_eq!(db.store.mark_missed(9).await.unwrap(), 0);
+    db.sql("update crier.jobs set run_at = run_at - interval '3 hours'")
+        .await;
+    assert_eq!(db.store.mark_missed(9).await.unwrap(), 1);
+    // Retried, it is posted now, and not missed once more.
+    db.sql("select crier.retry(1)").await;
+    assert_eq!(db.store.mark_missed(9).await.unwrap(), 0);
+    assert_eq!(db.claim(Uuid::new_v4()).await.len(), 1);
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn what_may_be_on_x_is_neither_edited_nor_ended_by_a_person() {
+    let db = Db::new().await;
+    db.account("acme", 1).await;
+    db.sql("insert into crier.jobs (account, text) values ('acme', 'perhaps')")
+        .await;
+    let job = send(&db, &[]).await;
+    lose(&db, &job).await;
+    for (edit, words) in [
+        ("text = 'another'", "may already be on X"),
+        (
+            "state = 'cancelled'",
+            "is unknown and cannot become cancelled",
+        ),
+        ("state = 'paused'", "is unknown and cannot become paused"),
+    ] {
+        let (message, hint) = db.refused(&format!("update crier.jobs set {edit}")).await;
+        assert!(message.contains(words), "{edit}: {message}");
+        assert!(hint.contains("settle"), "{edit}: {hint}");
+    }
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn a_limit_of_the_app_holds_by_its_window_and_by_the_app_each_alone() {
+    for forgotten in [
+        "update crier.apps set blocked_until = null",
+        "delete from crier.limit_windows",
+    ] {
+        let db = Db::new().await;
+        for (number, handle) in [(1, "a"), (2, "b")] {
+            db.account(handle, number).await;
+        }
+        db.sql("insert into crier.jobs (account, text) values ('a', 'x')")
+            .await;
+        let job = db.claim(Uuid::new_v4()).await.remove(0);
+        let now = db.store.now().await.unwrap();
+        let window = Window {
+            class: LimitClass::App,
+            ..of_reading(0, now + TimeDelta::seconds(600))
+        };
+        let snoozed = Settlement::Snoozed {
+            until: None,
+            why: why("rate_limited"),
+        };
+        db.store
+            .settle(&job.lease, &[window], &snoozed)
+            .await
+            .unwrap();
+        // As a process leaves it that dies before the second commit, or a lane that was opened by hand.
+        db.sql(&format!(
+            "{forgotten}; insert into crier.jobs (account, text) values ('b', 'y');
+             update crier.lanes set not_before = '-infinity', next_at = crier.now()"
+        ))
+        .await;
+        assert_eq!(db.claim(Uuid::new_v4()).await, [], "{forgotten}");
+        db.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_inserted_into_a_paused_campaign_goes_on_if_it_is_resumed_before_the_commit() {
+    let db = Db::new().await;
+    db.account("acme", 1).await;
+    db.sql("select crier.pause_campaign('c')").await;
+    let person = db.connect().await;
+    let insert = tokio::spawn(async move {
+        person
+            .run_script("insert into crier.jobs (account, text, campaign) values ('acme', 'x', 'c'); select pg_sleep(2)")
+            .await
+    });
+    let is_open = "select count(*) as n from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";
+    while db.one(is_open).await["n"] != 1 {
+        assert!(!insert.is_finished());
+    }
+    db.sql("select crier.resume_campaign('c')").await;
+    assert!(!insert.is_finished());
+    insert.await.unwrap().unwrap();
+    assert_eq!(db.state(1).await, "scheduled");
+    db.drop().await;
+}

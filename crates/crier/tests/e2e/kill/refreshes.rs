@@ -1,5 +1,5 @@
-//! A worker that dies while X rotates its token, or stands still at each point of a refresh: the grant lives or is said to be
-//! lost, no refresh token is spent by two, and the post goes out once.
+//! A worker that dies, or stands still, at each point of a token's refresh: the grant lives, no refresh token is spent by two,
+//! and the post goes out once.
 //!
 //! What X alone knows is lost with the process that was told: between X's answer and the file that holds it. It is said so,
 //! and the account's jobs go on after a login.
@@ -24,6 +24,8 @@ const SETTINGS: [(&str, &str); 3] = [
     ("CRIER__WORKER__LEASE_S", "30"),
 ];
 const STANDS_STILL: Duration = Duration::from_millis(4_500);
+/// So many points at a time.
+const LANES: usize = 4;
 
 /// A ground whose workers share a folder for rescued tokens.
 async fn ground() -> Ground {
@@ -120,6 +122,96 @@ async fn log_in(ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
+async fn killed_at(ground: &mut Ground, point: &str) -> Result<(), String> {
+    let (before, version) = (
+        calls(ground).await,
+        account(ground).await["version"].clone(),
+    );
+    let case = ask(ground).await;
+    let mut mortal = ground.start("worker", Some(&format!("kill 1 {point}")));
+    if !ground.dies(&case, &mut mortal).await? {
+        return Err("it did not die there".to_owned());
+    }
+    ground.pass(LEASE_OVER).await;
+    let heir = ground.start("worker", None);
+    let is_lost = is_known_to_it_alone(point);
+    if is_lost {
+        log_in(ground).await?;
+    }
+    let ended = ground.ends(&case).await;
+    heir.kill().await;
+    ended?;
+    check(ground, &case).await?;
+    let (after, account) = (calls(ground).await, account(ground).await);
+    // In the one doubt that is documented the old token is tried again: at once, and when nobody can bring the new ones any more.
+    let (asked, rotated) = (after.0 - before.0, after.1 - before.1);
+    if asked != if is_lost { 3 } else { 1 } || rotated != 1 {
+        return Err(format!(
+            "X was asked {asked} times and rotated {rotated} times"
+        ));
+    }
+    let is_next = account["version"].as_i64() == version.as_i64().map(|version| version + 1);
+    if account["status"] != "active" || !(is_next || is_lost) || !account["refresh_doubt"].is_null()
+    {
+        return Err(format!("version {version} became {account}"));
+    }
+    ground.pass(LEASE_OVER).await;
+    Ok(())
+}
+
+/// What is done at each point, several at a time.
+#[derive(Debug, Clone, Copy)]
+enum Deed {
+    Killed,
+    StoodStill,
+}
+
+async fn everywhere(deed: Deed) {
+    let mut first = ground().await;
+    let scheduler = first.start("scheduler", None);
+    let points = points(&mut first).await;
+    scheduler.kill().await;
+    first.done().await;
+    for needed in [
+        "before statement begin_refresh",
+        "after statement ask_refresh",
+        "before body POST /2/oauth2/token",
+        "after call POST /2/oauth2/token",
+        "after file refreshed tokens",
+        "before commit refresh.rs",
+        "after commit refresh.rs",
+    ] {
+        let is_there = points.iter().any(|point| point.starts_with(needed));
+        assert!(is_there, "{needed} is not among {points:?}");
+    }
+    let running: Vec<_> = (0..LANES)
+        .map(|lane| {
+            let mine: Vec<String> = points.iter().skip(lane).step_by(LANES).cloned().collect();
+            tokio::spawn(async move {
+                let mut ground = ground().await;
+                let scheduler = ground.start("scheduler", None);
+                for point in mine {
+                    let done = match deed {
+                        Deed::Killed => killed_at(&mut ground, &point).await,
+                        Deed::StoodStill => stood_still_at(&mut ground, &point).await,
+                    };
+                    assert_eq!(done, Ok(()), "{point}");
+                }
+                scheduler.kill().await;
+                ground.done().await;
+            })
+        })
+        .collect();
+    for one in running {
+        one.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_killed_at_each_point_of_a_refresh_leaves_a_grant_that_lives_and_one_post() {
+    everywhere(Deed::Killed).await;
+}
+
 #[tokio::test]
 async fn a_worker_killed_while_x_rotates_its_token_says_what_was_lost_and_posts_once_after_a_login()
 {
@@ -209,14 +301,36 @@ async fn stood_still_at(ground: &mut Ground, point: &str) -> Result<(), String> 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_stands_still_in_a_refresh_for_longer_than_its_lease_spends_no_token_of_another()
  {
+    everywhere(Deed::StoodStill).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_stands_still_between_a_401_and_its_second_call_sends_nothing_under_a_lost_lease()
+ {
     let mut ground = ground().await;
     let scheduler = ground.start("scheduler", None);
-    let points = points(&mut ground).await;
-    // Each on its own side of what becomes durable or leaves.
-    for point in points {
-        let done = stood_still_at(&mut ground, &point).await;
-        assert_eq!(done, Ok(()), "{point}");
+    let refused = json!({"route": "POST /2/tweets", "kind": "answer", "status": 401, "body": {"title": "Unauthorized", "status": 401}});
+    ground
+        .stage
+        .sim("POST", "/_sim/faults", &refused.to_string())
+        .await;
+    let case = ground.ask(Wish::Text).await;
+    // New tokens are there; the lease is proved once more before they are used.
+    let zombie = ground.start("worker", Some("stop 1 before statement renew"));
+    let begin = Instant::now();
+    while !zombie.is_stopped() {
+        assert!(begin.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    assert_eq!(calls(&ground).await, (1, 1));
+    ground.pass(LEASE_OVER).await;
+    let heir = ground.start("worker", None);
+    assert_eq!(ground.ends(&case).await, Ok(()));
+    heir.kill().await;
+    zombie.signal("CONT").await;
+    zombie.stop().await;
+    let posts = ground.stage.sim("GET", "/_sim/posts", "").await;
+    assert_eq!(posts.as_array().unwrap().len(), 1, "{posts}");
     scheduler.kill().await;
     ground.done().await;
 }
