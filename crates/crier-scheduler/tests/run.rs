@@ -337,6 +337,59 @@ async fn a_step_that_panics_is_counted_and_the_steps_after_it_are_done() {
 }
 
 #[tokio::test]
+async fn a_recurring_post_that_breaks_down_is_put_aside_after_three_times_and_costs_no_other() {
+    let db = Db::new().await;
+    // No trigger bounds this column, since nobody but the owner writes it: the number after it overflows.
+    db.sql(
+        "insert into crier.recurring (name, account, cron, template)
+           select name, 'acme', '0 9 * * *', '{\"text\": \"x\"}' from unnest(array['breaks', 'fine']) as name;
+         update crier.recurring set slots = 9223372036854775807 where name = 'breaks'",
+    )
+    .await;
+    let running = db.start(quick());
+    let made = "select exists (select 1 from crier.jobs j join crier.recurring r on r.id = j.recurring_id where r.name = 'fine')";
+    db.until(made).await;
+    let broken = "from crier.recurring where name = 'breaks' and error ->> 'code' = 'quarantined'";
+    for times in 1..=2 {
+        db.until(&format!(
+            "select exists (select 1 {broken} and next_at is not null)"
+        ))
+        .await;
+        let counted = db
+            .one("select crashes from crier.suspects where step = 'recurring'")
+            .await;
+        assert_eq!(counted["crashes"], times, "one time after the other");
+        db.sql("update crier.recurring set error = null where name = 'breaks'; update crier.clock set shift = shift + interval '61 seconds'")
+            .await;
+    }
+    db.until(&format!(
+        "select exists (select 1 {broken} and next_at is null)"
+    ))
+    .await;
+    let left = db
+        .one("select count(*) as suspects from crier.suspects")
+        .await;
+    assert_eq!(left["suspects"], 0, "an edit begins anew");
+    running.stop().await;
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn leases_dated_ahead_by_a_clock_that_went_back_end_by_the_new_one() {
+    let db = Db::new().await;
+    db.sql(
+        "insert into crier.leases (kind, subject, account_id, worker, claimed_at, expires_at)
+         values ('stage', 7, 1, gen_random_uuid(), crier.now() + interval '1 hour', crier.now() + interval '61 minutes')",
+    )
+    .await;
+    let running = db.start(quick());
+    db.until("select expires_at < crier.now() + interval '2 minutes' from crier.leases")
+        .await;
+    running.stop().await;
+    db.drop().await;
+}
+
+#[tokio::test]
 async fn one_leads_and_another_takes_over_whatever_the_notifications_do() {
     let db = Db::new().await;
     let silent = || SchedulerOptions {

@@ -502,7 +502,7 @@ pub(crate) fn lasting() -> ExponentialBuilder {
 
 /// How long after the beginning of its intent a create call may still leave: recording it may take its time, and so may
 /// the connection. A process that stood still for longer sends nothing any more.
-fn latest_departure(x: &XConfig) -> Duration {
+pub(crate) fn latest_departure(x: &XConfig) -> Duration {
     SLOW_INTENT + x.connect_within()
 }
 

@@ -155,17 +155,22 @@ fn open(root: &Path, relative: &Path, name: &str) -> Result<MediaFile, Fault> {
         )
         .at_step("media"));
     }
+    open_found(&root, path, name)
+}
+
+/// Opens what was looked at and lies below the folder; whoever swaps it meanwhile gains nothing.
+fn open_found(root: &Path, path: PathBuf, name: &str) -> Result<MediaFile, Fault> {
     let file = open_at_once(&path).map_err(|error| missing(name, &error))?;
     let opened = file.metadata().map_err(|error| unreadable(name, &error))?;
     // A link that was put in the way between looking and opening leads elsewhere.
     let same = path
         .canonicalize()
-        .and_then(|path| Ok((path.starts_with(&root), path.metadata()?)))
+        .and_then(|path| Ok((path.starts_with(root), path.metadata()?)))
         .is_ok_and(|(inside, now)| {
             inside && (now.dev(), now.ino()) == (opened.dev(), opened.ino())
         });
     // Several links at the right moments pass that, too; the kernel knows where the file lies that is open.
-    let inside = place_of(&file).is_none_or(|place| place.starts_with(&root));
+    let inside = place_of(&file).is_none_or(|place| place.starts_with(root));
     if !same || !inside || !opened.is_file() {
         return Err(unreadable(
             name,
@@ -332,6 +337,28 @@ mod tests {
         assert_eq!(place_of(&File::open(&secret).unwrap()), Some(secret));
         symlink(folder.0.join("secret"), folder.root().join("link")).unwrap();
         assert!(open_at_once(&folder.root().join("link")).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_is_swapped_after_it_was_looked_at_leads_nowhere() {
+        let folder = Folder::new();
+        let root = folder.root().canonicalize().unwrap();
+        std::fs::create_dir(folder.0.join("out")).unwrap();
+        for at in ["out/a.bin", "root/sub/a.bin"] {
+            std::fs::write(folder.0.join(at), at).unwrap();
+        }
+        let looked_at = root.join("sub/a.bin").canonicalize().unwrap();
+        std::fs::rename(root.join("sub"), folder.0.join("aside")).unwrap();
+        symlink(folder.0.join("out"), root.join("sub")).unwrap();
+        let opened = open_found(&root, looked_at.clone(), "sub/a.bin");
+        assert_eq!(
+            opened.err().map(|fault| fault.code).as_deref(),
+            Some("media_unreadable")
+        );
+        std::fs::remove_file(root.join("sub")).unwrap();
+        std::fs::rename(folder.0.join("aside"), root.join("sub")).unwrap();
+        let opened = open_found(&root, looked_at, "sub/a.bin").unwrap();
+        assert_eq!(opened.head, b"root/sub/a.bin");
     }
 
     #[test]

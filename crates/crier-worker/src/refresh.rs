@@ -3,12 +3,14 @@
 //! **Invariant:** a rotated token is used only after it is durable; only X's definite no ends a grant, and while it is not
 //! known what became of a refresh, X's no to the old token is not taken for one: whoever holds the new ones may still bring
 //! them. **Invariant:** two refreshes of an account are a floor apart, whoever asks and whatever X says of a token's life.
+//! **Invariant:** a refresh token leaves under the lease of its refresh or not at all: a process that stood still meanwhile
+//! sends none that another has spent since.
 //!
 //! X documents neither how long a spent refresh token is still taken nor that it is at all (x-api.md 1.4). So after a doubt
 //! the old one is tried again: if X never saw the first call, or lost its answer before the deed, it works. If X says no,
 //! and the process that asked may live and hold the answer, that is waited for ([`GRACE`]); then the account needs a login.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crier_core::answer::CallFault;
 use crier_core::retry::{Pace, next_attempt, not_before};
@@ -17,12 +19,12 @@ use crier_metrics::RefreshEnd;
 use crier_store::{
     Asked, Doubt, Lease, OAuth2Tokens, OpenedTokens, PutBack, Refused, Rotation, StoreError, Why,
 };
-use crier_x::AppCredentials;
+use crier_x::{AppCredentials, Departure};
 use secrecy::SecretString;
 use serde_json::json;
 
 use crate::Worker;
-use crate::attempt::{SKEW_ALLOWANCE, plain_why, why};
+use crate::attempt::{SKEW_ALLOWANCE, latest_departure, plain_why, why};
 use crate::token::{NoToken, TokenWait};
 
 /// Between X's definite no and the commit that stops the account nobody asks X again.
@@ -120,6 +122,8 @@ impl Worker {
             }
         };
         let margin = self.x.config().timeout + SKEW_ALLOWANCE;
+        // Measured from before: the database judges the lease by the beginning of its statement.
+        let begin = Instant::now();
         let asked = self
             .store
             .ask_refresh(
@@ -150,7 +154,9 @@ impl Worker {
             client_id: old.client_id.clone(),
             client_secret: old.client_secret.clone(),
         };
-        let reply = match self.x.refresh(&app, &refresh_token).await {
+        let departure = Departure::until(begin + latest_departure(self.x.config()));
+        let call = self.x.refresh_until(&app, &refresh_token, &departure);
+        let reply = match call.await {
             Ok(reply) => reply.value,
             Err(fault) => return Err(self.refused(lease, &old, fault).await),
         };

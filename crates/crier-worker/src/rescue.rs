@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use crier_core::failpoint::{self, Deed};
 use crier_store::{Lease, Rotation, Store, StoreError};
 use uuid::Uuid;
 
@@ -27,6 +28,8 @@ const PREFIX: &str = "crier-tokens-";
 const SUFFIX: &str = ".sealed";
 /// No file of ours is larger.
 const MOST_BYTES: u64 = 64 * 1024;
+/// What writing one is called as a point at which a process may die.
+const RESCUED: &str = "refreshed tokens";
 /// Longest wait between two tries to make refreshed tokens durable.
 const SAVE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -180,6 +183,7 @@ fn file_name(account: i64) -> String {
 
 /// A file under its name only once all of it is on the disk.
 fn put(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+    failpoint::before(Deed::File, RESCUED);
     fs::create_dir_all(folder)?;
     let path = folder.join(name);
     let begun = folder.join(format!("{name}.new"));
@@ -198,6 +202,7 @@ fn put(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
     }
     // The name, too; not every file system can.
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    failpoint::after(Deed::File, RESCUED);
     Ok(path)
 }
 

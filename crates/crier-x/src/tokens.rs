@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::auth::{AppCredentials, Bearer};
 use crate::client::{Call, Payload, XClient};
+use crate::departure::Departure;
 use crate::reply::{Reply, count, text};
 
 /// Life of an access token where the answer does not say, in seconds (X's page "OAuth 2.0 authorization code flow").
@@ -39,12 +40,34 @@ impl XClient {
         app: &AppCredentials,
         refresh_token: &SecretString,
     ) -> Result<Reply<Tokens>, CallFault> {
+        self.refresh_by(app, refresh_token, None).await
+    }
+
+    /// The same, if it can leave in time: who stood still meanwhile spends no token that another has spent since.
+    ///
+    /// # Errors
+    /// As [`XClient::refresh`]; `NotSent` if it was too late.
+    pub async fn refresh_until(
+        &self,
+        app: &AppCredentials,
+        refresh_token: &SecretString,
+        departure: &Departure,
+    ) -> Result<Reply<Tokens>, CallFault> {
+        self.refresh_by(app, refresh_token, Some(departure)).await
+    }
+
+    async fn refresh_by(
+        &self,
+        app: &AppCredentials,
+        refresh_token: &SecretString,
+        departure: Option<&Departure>,
+    ) -> Result<Reply<Tokens>, CallFault> {
         let form = vec![
             ("grant_type", "refresh_token".to_owned()),
             ("refresh_token", refresh_token.expose_secret().to_owned()),
         ];
-        self.token(app, form, vec![refresh_token.expose_secret().to_owned()])
-            .await
+        let secrets = vec![refresh_token.expose_secret().to_owned()];
+        self.token(app, form, secrets, departure).await
     }
 
     /// Trades the code of a consent (30 seconds old at most) for tokens, with the PKCE verifier it was asked with.
@@ -65,7 +88,7 @@ impl XClient {
             code.expose_secret().to_owned(),
             code_verifier.expose_secret().to_owned(),
         ];
-        self.token(app, form, secrets).await
+        self.token(app, form, secrets, None).await
     }
 
     /// Takes a token back, access or refresh; X accepts either.
@@ -92,6 +115,7 @@ impl XClient {
         app: &AppCredentials,
         form: Vec<(&'static str, String)>,
         secrets: Vec<String>,
+        departure: Option<&Departure>,
     ) -> Result<Reply<Tokens>, CallFault> {
         let call = token_call(
             Endpoint::Token,
@@ -100,7 +124,8 @@ impl XClient {
             form,
             secrets,
         );
-        self.call(call).await?.read("an `access_token`", tokens)
+        let answer = self.call_until(call, departure).await?;
+        answer.read("an `access_token`", tokens)
     }
 }
 

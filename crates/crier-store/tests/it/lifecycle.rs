@@ -105,6 +105,32 @@ async fn a_worker_that_holds_a_suspect_takes_no_second_of_any_kind() {
     assert_eq!(looks, [], "it has one in hand");
     let looks = db.store.claim_reconciles(two, 9, TTL).await.unwrap();
     assert_eq!(looks.len(), 1, "another worker has none");
+    // A job and a file that come to be suspect while it is at it.
+    db.account("fourth", 4).await;
+    db.sql(
+        r#"insert into crier.jobs (account, text, media) values ('fourth', 'a', '[]'), ('fourth', 'b', '[{"path": "a.png"}]');
+           update crier.jobs_open set crashes = 2 where id = 4"#,
+    )
+    .await;
+    db.store.plan_uploads(5, TTL).await.unwrap();
+    db.sql("update crier.media_uploads set crashes = 2").await;
+    let files = async |worker| {
+        let claimed = db.store.claim_uploads(worker, 9, TTL, TTL).await;
+        db.sql("update crier.media_uploads set next_at = crier.now() where next_at is not null")
+            .await;
+        claimed.unwrap().len()
+    };
+    for busy in [one, two] {
+        assert_eq!(files(busy).await, 0, "no file beside it");
+        assert_eq!(subjects(db.claim(busy).await), BTreeSet::new(), "no job");
+        db.sql("update crier.lanes set next_at = crier.now() where next_at is not null")
+            .await;
+    }
+    assert_eq!(files(Uuid::new_v4()).await, 1);
+    assert_eq!(
+        subjects(db.claim(Uuid::new_v4()).await),
+        BTreeSet::from([4])
+    );
     db.drop().await;
 }
 

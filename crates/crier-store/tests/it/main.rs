@@ -21,6 +21,7 @@ mod logins;
 mod looks;
 mod people;
 mod posts;
+mod rare;
 mod reconcile;
 mod recurring;
 mod refresh;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crier_store::{Settlement, StoreError};
+use crier_store::{Pooler, Settlement, Store, StoreError, StoreOptions, Way};
+use serde_json::json;
 use sqlx::{Connection, PgConnection};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -347,5 +348,60 @@ async fn a_snapshot_that_is_held_for_long_does_not_make_claims_slow() {
     assert!(db.store.readings().await.unwrap().oldest_transaction_s > 0.0);
     dump.close().await.unwrap();
     looker.close().await.unwrap();
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn a_session_that_takes_no_writes_is_not_used_again() {
+    let db = Db::new().await;
+    let name = db.one("select current_database() as name").await["name"].clone();
+    let name = name.as_str().unwrap();
+    db.sql(&format!(
+        "alter database {name} set default_transaction_read_only = on"
+    ))
+    .await;
+    // Its sessions are of that time; those to come are not.
+    let (other, asks) = (db.connect().await, db.connect().await);
+    db.sql(&format!(
+        "alter database {name} reset default_transaction_read_only"
+    ))
+    .await;
+    let write = "update crier.clock set shift = shift";
+    let refused = other.run_script(write).await.expect_err("read-only");
+    assert_eq!(refused.sqlstate().as_deref(), Some("25006"));
+    other.run_script(write).await.unwrap();
+    assert!(!asks.takes_writes().await.unwrap());
+    assert!(asks.takes_writes().await.unwrap(), "another session");
+    other.close().await;
+    asks.close().await;
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn behind_a_pooler_each_transaction_has_the_limits_of_a_session() {
+    let db = Db::new().await;
+    let options = StoreOptions {
+        url: db.url().into(),
+        max_connections: 2,
+        acquire_timeout: Duration::from_secs(30),
+        application_name: "crier test".into(),
+    };
+    let way = Way {
+        pooler: Pooler::Transaction,
+        direct_url: None,
+    };
+    let pooled = Store::connect_by(&options, &way, None).await.unwrap();
+    let limits = "select current_setting('statement_timeout') as statement, current_setting('lock_timeout') as lock,
+                         current_setting('idle_in_transaction_session_timeout') as idle, current_setting('jit') as jit,
+                         current_setting('transaction_isolation') as isolation";
+    for store in [&db.store, &pooled] {
+        assert_eq!(
+            store.select_json(limits).await.unwrap(),
+            [
+                json!({"statement": "15s", "lock": "2s", "idle": "15s", "jit": "off", "isolation": "read committed"})
+            ]
+        );
+    }
+    pooled.close().await;
     db.drop().await;
 }

@@ -5,6 +5,8 @@
 //! /2/tweets"` does one case alone.
 
 mod answers;
+mod expiry;
 mod ground;
 mod matrix;
+mod refreshes;
 mod zombies;

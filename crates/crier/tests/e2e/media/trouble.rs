@@ -60,6 +60,40 @@ async fn a_segment_that_is_too_large_is_halved_and_the_next_upload_begins_so() {
 }
 
 #[tokio::test]
+async fn a_file_that_changes_while_it_is_sent_is_sent_anew_as_it_is_then() {
+    let slow = json!({"route": APPEND, "kind": "slow", "delay_ms": 1_500, "times": 6});
+    let (stage, files) = setting(&json!({"faults": [slow]})).await;
+    let crier = files.start(&stage, "run");
+    for text in ["written", "replaced"] {
+        film(&stage, &files, text).await;
+    }
+    let begun =
+        "select count(*) = 2 as done from crier.media_uploads where segments_done between 1 and 2";
+    stage.until(begun, SOON).await;
+    // Of the same size, and other bytes from the first segment to the last.
+    let mut other = mp4(3 * 1024 * 1024);
+    for byte in &mut other[100..3 * 1024 * 1024 - 1024] {
+        *byte ^= 0xff;
+    }
+    let sha = files.put("written.mp4", &other);
+    files.put("new.mp4", &other);
+    let folder = std::path::PathBuf::from(files.folder());
+    std::fs::rename(folder.join("new.mp4"), folder.join("replaced.mp4")).unwrap();
+    stage.until(ALL_PUBLISHED, SOON).await;
+    for post in list(&stage, "/_sim/posts").await {
+        assert_eq!(post["media"][0]["sha256"], json!(sha), "{post}");
+    }
+    let begun = calls(&stage, "POST /2/media/upload/initialize").await;
+    assert_eq!(begun.len(), 4, "each once more");
+    let attempts = stage
+        .rows("select max(attempts) as n from crier.jobs")
+        .await;
+    assert_eq!(attempts, [json!({"n": 1})], "it costs none");
+    crier.stop().await;
+    stage.done().await;
+}
+
+#[tokio::test]
 async fn states_that_nobody_documents_are_waited_out() {
     let said = |info: Value| {
         json!({"route": "GET /2/media/upload", "kind": "answer", "status": 200,

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Folder, SOON, arm, asked, calls, settings};
+use super::{
+    ALL_PUBLISHED, BLOCK, Folder, SOON, UNBLOCK, account, arm, asked, calls, settings, start,
+};
 use crate::support::Stage;
 
 async fn ended(stage: &Stage, attempts: u32) {
@@ -115,6 +117,28 @@ async fn a_clock_that_jumps_rotates_at_most_once_a_jump() {
         publish(n, jump).await;
         assert!(calls(&stage).await.0 <= most, "{jump}");
     }
+    crier.stop().await;
+    stage.done().await;
+}
+
+#[tokio::test]
+async fn who_holds_new_tokens_asks_for_no_others_however_long_the_database_takes_none() {
+    let (stage, folder) = (super::stage().await, Folder::new());
+    stage.sql(BLOCK).await;
+    let crier = start(&stage, folder.path());
+    folder.file().await;
+    // The leases of the job and of the refresh are over, and the same process claims the job once more.
+    stage
+        .sql("update crier.clock set shift = shift + interval '3 minutes'")
+        .await;
+    let waits = "select exists (select 1 from crier.attempts where code = 'token_busy') as done";
+    stage.until(waits, SOON).await;
+    assert_eq!(calls(&stage).await, (1, 1));
+    assert_eq!(account(&stage).await["status"], "active");
+    stage.sql(UNBLOCK).await;
+    stage.until(ALL_PUBLISHED, SOON).await;
+    assert_eq!(calls(&stage).await, (1, 1));
+    assert_eq!(account(&stage).await["version"], 2);
     crier.stop().await;
     stage.done().await;
 }
