@@ -158,6 +158,8 @@ mod tests {
         }
     }
 
+    type Change = Box<dyn Fn(&mut DueRow, &mut AccountRow)>;
+
     fn told(change: impl FnOnce(&mut DueRow, &mut AccountRow)) -> String {
         let (mut row, mut account) = (due(), account());
         change(&mut row, &mut account);
@@ -170,8 +172,8 @@ mod tests {
         assert_eq!(told(|_, _| {}), worker);
         assert_eq!(waits_for(&due(), None), worker);
         // Each of these goes before all that stand above it.
-        let mut all: Vec<Box<dyn Fn(&mut DueRow, &mut AccountRow)>> = Vec::new();
-        let mut last = |change: Box<dyn Fn(&mut DueRow, &mut AccountRow)>| {
+        let mut all: Vec<Change> = Vec::new();
+        let mut last = |change: Change| {
             all.push(change);
             told(|row, account| all.iter().for_each(|change| change(row, account)))
         };
