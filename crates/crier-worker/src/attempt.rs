@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use crate::Worker;
 use crate::by_v1::{failed, unfit};
 use crate::pool::advice;
+use crate::reasons::{no_grant, plain_why, status, why};
 use crate::token::{NoToken, can_be_refreshed};
 
 /// A lease must hold this much longer than a call may take before the call leaves.
@@ -552,49 +553,6 @@ pub(crate) fn replies_to_others(options: &Value) -> bool {
     options
         .pointer("/reply/in_reply_to_tweet_id")
         .is_some_and(|id| !id.is_null())
-}
-
-pub(crate) fn status(fault: &CallFault) -> Option<u16> {
-    match fault {
-        CallFault::Refused(answer) => Some(answer.status),
-        CallFault::NotSent { .. } | CallFault::NoAnswer { .. } => None,
-    }
-}
-
-pub(crate) fn why(fault: &CallFault, verdict: Verdict, step: Step) -> Why {
-    let (title, detail) = match fault {
-        CallFault::Refused(answer) => (answer.title.clone(), answer.detail.clone()),
-        CallFault::NotSent { detail } => ("the request did not reach X".to_owned(), detail.clone()),
-        CallFault::NoAnswer { detail } => (
-            "no trustworthy answer came from X".to_owned(),
-            detail.clone(),
-        ),
-    };
-    let error = json!({"code": verdict.code, "title": title, "detail": detail, "step": step.as_str(), "hint": verdict.hint});
-    Why {
-        code: verdict.code.to_owned(),
-        http_status: status(fault),
-        error,
-    }
-}
-
-pub(crate) fn plain_why(code: &str, title: &str, step: &str, hint: &str) -> Why {
-    let error = json!({"code": code, "title": title, "detail": "", "step": step, "hint": hint});
-    Why {
-        code: code.to_owned(),
-        http_status: None,
-        error,
-    }
-}
-
-/// No grant is left with which anything could be done.
-pub(crate) fn no_grant() -> Why {
-    plain_why(
-        "no_grant",
-        "the account has no grant that can be used",
-        "token",
-        "log in again: `crier auth login`",
-    )
 }
 
 #[cfg(test)]

@@ -22,8 +22,9 @@ use crier_x::{Auth, V1Media};
 use serde_json::json;
 
 use crate::Worker;
-use crate::attempt::{Done, SKEW_ALLOWANCE, Stopped, plain_why, status, too_late};
+use crate::attempt::{Done, SKEW_ALLOWANCE, Stopped, too_late};
 use crate::folder::MediaFile;
+use crate::reasons::{plain_why, status};
 use crate::token::NoToken;
 
 /// The gateway's figures are asked for anew after this time, as X's page asks.

@@ -11,6 +11,7 @@ mod news;
 mod pool;
 mod probe;
 mod quit;
+mod reasons;
 mod reconcile;
 mod refresh;
 mod rescue;

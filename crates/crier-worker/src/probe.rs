@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::Worker;
-use crate::attempt::{status, why};
+use crate::reasons::{status, why};
 use crate::token::NoToken;
 
 /// How long one account of an app that reopens goes ahead of the others: longer than a refresh and a create call. X may

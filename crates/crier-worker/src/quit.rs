@@ -9,7 +9,7 @@ use crier_core::answer::CallFault;
 use crier_store::Settlement;
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::plain_why;
+use crate::reasons::plain_why;
 
 /// Kept of the grace for writing down what became of the calls that were given up.
 const LAST_WORDS: Duration = Duration::from_secs(5);

@@ -20,7 +20,8 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::Worker;
-use crate::attempt::{plain_why, replies_to_others};
+use crate::attempt::replies_to_others;
+use crate::reasons::plain_why;
 
 mod read;
 

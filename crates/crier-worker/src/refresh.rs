@@ -24,7 +24,8 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use crate::Worker;
-use crate::attempt::{SKEW_ALLOWANCE, latest_departure, plain_why, why};
+use crate::attempt::{SKEW_ALLOWANCE, latest_departure};
+use crate::reasons::{plain_why, why};
 use crate::token::{NoToken, TokenWait};
 
 /// Between X's definite no and the commit that stops the account nobody asks X again.

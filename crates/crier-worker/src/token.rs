@@ -13,7 +13,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use crate::Worker;
-use crate::attempt::plain_why;
+use crate::reasons::plain_why;
 use crate::refresh::Gate;
 
 /// The old token serves while it cannot be renewed if it lasts so long: the time of a call.

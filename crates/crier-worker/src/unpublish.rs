@@ -14,7 +14,7 @@ use crier_store::{Deletion, JobPost, StoreError, Why};
 use serde_json::{Value, json};
 
 use crate::Worker;
-use crate::attempt::{plain_why, status, why};
+use crate::reasons::{plain_why, status, why};
 use crate::token::{NoToken, can_be_refreshed};
 
 /// The word for this step in the ledger.

@@ -181,39 +181,6 @@ async fn what_was_sent_while_its_recurring_post_was_paused_waits_with_it() {
 }
 
 #[tokio::test]
-async fn a_pause_of_a_recurring_post_that_is_committed_late_holds_what_was_put_off_meanwhile() {
-    let db = Db::new().await;
-    db.account("acme", 1).await;
-    db.sql(
-        r#"insert into crier.recurring (name, account, cron, template) values ('r', 'acme', '0 9 * * *', '{"text": "x"}');
-           insert into crier.jobs (account, text) values ('acme', 'x');
-           update crier.jobs_open set recurring_id = (select id from crier.recurring)"#,
-    )
-    .await;
-    let job = send(&db, &[]).await;
-    let person = db.connect().await;
-    let pause = tokio::spawn(async move {
-        person
-            .run_script("update crier.recurring set paused = true; select pg_sleep(2)")
-            .await
-    });
-    let is_open = "select count(*) as n from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";
-    while db.one(is_open).await["n"] != 1 {
-        assert!(!pause.is_finished());
-    }
-    let retry = Settlement::Retry {
-        after: NOW,
-        why: why("server_error"),
-    };
-    db.store.settle(&job.lease, &[], &retry).await.unwrap();
-    assert!(!pause.is_finished());
-    assert_eq!(db.state(1).await, "scheduled", "nobody sees the pause yet");
-    pause.await.unwrap().unwrap();
-    assert_eq!(db.state(1).await, "paused");
-    db.drop().await;
-}
-
-#[tokio::test]
 async fn a_row_that_its_writer_has_paused_stays_so_in_a_campaign_that_runs() {
     let db = Db::new().await;
     db.account("acme", 1).await;
@@ -291,7 +258,7 @@ async fn what_may_be_on_x_is_neither_edited_nor_ended_by_a_person() {
 #[tokio::test]
 async fn a_limit_of_the_app_holds_by_its_window_and_by_the_app_each_alone() {
     for forgotten in [
-        "update crier.apps set blocked_until = null",
+        "update crier.apps set blocked_until = '-infinity'",
         "delete from crier.limit_windows",
     ] {
         let db = Db::new().await;

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::Worker;
-use crate::attempt::{REFUSED_FRESH_TOKENS, no_grant, plain_why, status, why};
+use crate::attempt::REFUSED_FRESH_TOKENS;
+use crate::reasons::{no_grant, plain_why, status, why};
 use crate::token::{NoToken, can_be_refreshed};
 
 /// Pages of a look: X lists the latest 3,200 posts (x-api.md 4.2), 100 a page.

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::Worker;
-use crate::attempt::status;
+use crate::reasons::status;
 use crate::stage::Place;
 use crate::stage::stop::{Stop, limited};
 use crate::token::{NoToken, can_be_refreshed};

@@ -12,8 +12,8 @@ use crier_store::NewSession;
 use crier_x::{MediaState, NewMedia, Processing, ProcessingState};
 use tokio::time::Instant;
 
-use crate::attempt::status;
 use crate::folder::MediaFile;
+use crate::reasons::status;
 use crate::stage::call::{Staging, Trouble};
 use crate::stage::stop::{Stop, failed};
 

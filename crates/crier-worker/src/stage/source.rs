@@ -149,7 +149,7 @@ impl Staging {
         };
         Stop::Later(Box::new(Later {
             until: now + LENT_WAIT,
-            why: crate::attempt::plain_why(
+            why: crate::reasons::plain_why(
                 "media_shared_wait",
                 "another account is uploading the same file",
                 "media",

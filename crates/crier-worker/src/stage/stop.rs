@@ -12,7 +12,8 @@ use crier_core::verdict::{Action, Step, Verdict};
 use crier_store::{StoreError, Why};
 use serde_json::json;
 
-use crate::attempt::{REFUSED_FRESH_TOKENS, no_grant, plain_why, why};
+use crate::attempt::REFUSED_FRESH_TOKENS;
+use crate::reasons::{no_grant, plain_why, why};
 use crate::stage::call::Staging;
 use crate::token::NoToken;
 

@@ -152,8 +152,10 @@ async fn a_killed_worker_s_upload_goes_on_with_the_segment_that_was_in_flight() 
         all <= 65,
         "at most what was in flight was sent again: {all}"
     );
-    let crashes = stage.rows("select crashes from crier.media_uploads").await;
-    assert!(crashes == [json!({"crashes": 1})] || crashes.is_empty());
+    let crashes = stage
+        .rows("select 1 from crier.media_uploads where crashes > 0")
+        .await;
+    assert!(crashes.is_empty(), "the heir ended the row of crashes");
     heir.stop().await;
     scheduler.stop().await;
     stage.done().await;
