@@ -105,3 +105,35 @@ async fn tell(collector: Collector, mut waiting: mpsc::Receiver<Finished>) {
         over.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crier_core::trace::{Kind, Trace};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_beyond_the_room_is_dropped_and_nobody_waits() {
+        let (sender, mut waiting) = mpsc::channel(2);
+        let outbox = Outbox(sender);
+        for name in ["first", "second", "third"] {
+            outbox.take(Finished {
+                span: Trace::parse("4bf92f3577b34da6a3ce929d0e0e4736")
+                    .unwrap()
+                    .span(|| 0.5),
+                name: name.to_owned(),
+                kind: Kind::Internal,
+                began: outbox.now(),
+                ended: outbox.now(),
+                facts: Vec::new(),
+                failed: None,
+            });
+        }
+        drop(outbox);
+        let mut kept = Vec::new();
+        while let Some(over) = waiting.recv().await {
+            kept.push(over.name);
+        }
+        assert_eq!(kept, ["first", "second"]);
+    }
+}
