@@ -136,4 +136,20 @@ mod tests {
         }
         assert_eq!(kept, ["first", "second"]);
     }
+
+    #[tokio::test]
+    async fn the_end_waits_for_the_last_ones_but_not_for_ever() {
+        let (told, mut heard) = mpsc::channel(1);
+        let telling = tokio::spawn(async move {
+            tokio::task::yield_now().await;
+            told.send(()).await.unwrap();
+        });
+        Traces { telling }.end(Duration::from_secs(20)).await;
+        assert_eq!(heard.try_recv(), Ok(()));
+        let telling = tokio::spawn(std::future::pending());
+        let given_up = telling.abort_handle();
+        Traces { telling }.end(Duration::ZERO).await;
+        tokio::task::yield_now().await;
+        assert!(given_up.is_finished());
+    }
 }
