@@ -4,26 +4,35 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
+
 /// The trace that some work belongs to, and what it is a part of, if that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Trace {
     id: u128,
     sampled: bool,
+    /// What the work is a part of; 0 if that is not known.
+    parent: u64,
 }
 
 impl Trace {
     /// A traceparent, or 32 hex digits alone.
     pub fn parse(text: &str) -> Option<Self> {
-        let (id, sampled) = match text.split('-').collect::<Vec<_>>().as_slice() {
-            [id] => (*id, true),
+        let (id, sampled, parent) = match text.split('-').collect::<Vec<_>>().as_slice() {
+            [id] => (*id, true, 0),
             ["00", id, parent, flags] => {
-                hex(parent, 16).filter(|parent| *parent != 0)?;
-                (*id, hex(flags, 2)? & 1 == 1)
+                let parent = hex(parent, 16).filter(|parent| *parent != 0)?;
+                let parent = u64::try_from(parent).ok()?;
+                (*id, hex(flags, 2)? & 1 == 1, parent)
             }
             _ => return None,
         };
         let id = hex(id, 32).filter(|id| *id != 0)?;
-        Some(Self { id, sampled })
+        Some(Self {
+            id,
+            sampled,
+            parent,
+        })
     }
 
     /// A piece of work within it, under an id of its own. `chance` gives numbers from 0 to 1.
@@ -55,6 +64,25 @@ impl Span {
         self.trace
     }
 
+    /// A part of it.
+    pub fn part(self, chance: fn() -> f64) -> Self {
+        let trace = Trace {
+            parent: self.id,
+            ..self.trace
+        };
+        trace.span(chance)
+    }
+
+    /// Id of what it is a part of, if that is known.
+    pub fn parent(&self) -> Option<String> {
+        (self.trace.parent != 0).then(|| format!("{:016x}", self.trace.parent))
+    }
+
+    /// Whether somebody may want to be told of it.
+    pub const fn is_sampled(&self) -> bool {
+        self.trace.sampled
+    }
+
     /// Its own id, in 16 hex digits.
     pub fn id(&self) -> String {
         format!("{:016x}", self.id)
@@ -66,6 +94,52 @@ impl fmt::Display for Span {
         let flags = u8::from(self.trace.sampled);
         write!(f, "00-{}-{:016x}-{flags:02x}", self.trace, self.id)
     }
+}
+
+/// A piece of work that is over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finished {
+    /// Its ids.
+    pub span: Span,
+    /// What it was.
+    pub name: String,
+    /// Whether it was a call.
+    pub kind: Kind,
+    /// When it began, by this machine's clock.
+    pub began: DateTime<Utc>,
+    /// When it ended.
+    pub ended: DateTime<Utc>,
+    /// What is to be known of it, by the names of OpenTelemetry's conventions or ours.
+    pub facts: Vec<(&'static str, Fact)>,
+    /// Why it failed, in a word.
+    pub failed: Option<String>,
+}
+
+/// What a piece of work was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Something that crier did.
+    Internal,
+    /// A call of somebody else.
+    Client,
+}
+
+/// Something to be known of a piece of work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// Text.
+    Text(String),
+    /// A number.
+    Number(i64),
+}
+
+/// Who is told of work that is over. It keeps nobody waiting.
+pub trait Sink: fmt::Debug + Send + Sync {
+    /// This machine's time.
+    fn now(&self) -> DateTime<Utc>;
+
+    /// It is over.
+    fn take(&self, over: Finished);
 }
 
 /// 32 bits of a number from 0 to 1: the upper ones of its fraction.
@@ -98,7 +172,11 @@ mod tests {
             let span = trace.span(|| 0.5);
             assert_eq!(span.to_string(), format!("00-{ID}-8000000080000000-01"));
             assert_eq!(span.id(), "8000000080000000");
-            assert_eq!(Trace::parse(&span.to_string()), Some(trace));
+            let part = span.part(|| 0.25);
+            assert_eq!(part.parent(), Some(span.id()));
+            assert_eq!(part.trace().to_string(), ID);
+            let known = (text == PARENT).then(|| "00f067aa0ba902b7".to_owned());
+            assert_eq!(span.parent(), known);
         }
         let unsampled = Trace::parse(&PARENT.replace("b7-01", "b7-00")).unwrap();
         assert!(unsampled.span(|| 0.25).to_string().ends_with("-00"));

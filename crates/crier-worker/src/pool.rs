@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crier_core::media::UrlRules;
 use crier_core::price::Prices;
-use crier_core::trace::{Span, Trace};
+use crier_core::trace::{Fact, Finished, Kind, Sink, Span, Trace};
 use crier_metrics::{Heartbeat, Metrics};
 use crier_store::{Store, StoreError, WORKER_CHANNEL, WakeUps};
 use crier_x::{FetchOptions, XClient};
@@ -111,6 +111,8 @@ pub struct Worker {
     pub options: WorkerOptions,
     /// Other settings, later on.
     pub news: crate::News,
+    /// Who is told of what was done.
+    pub sink: Option<Arc<dyn Sink>>,
     /// A number from 0 to 1 for jitter.
     pub chance: fn() -> f64,
     /// What is known of v1.1; empty at first.
@@ -216,18 +218,24 @@ impl Worker {
                         );
                         continue;
                     };
-                    let (worker, span) = self.within(job.trace);
+                    let (worker, piece) = self.within(job.trace);
                     let span = tracing::error_span!(
                         "attempt",
                         job = job.lease.subject,
                         account = job.handle,
                         attempt = job.attempts.saturating_add(1),
-                        trace_id = span.as_ref().map(|span| display(span.trace())),
+                        trace_id = piece.map(|piece| display(piece.trace())),
                     );
+                    let facts = vec![
+                        ("crier.job", Fact::Number(job.lease.subject)),
+                        ("crier.account", Fact::Text(job.handle.clone())),
+                        ("crier.attempt", Fact::Number(i64::from(job.attempts) + 1)),
+                    ];
                     let freed = Arc::clone(freed);
                     let doing = async move {
                         let busy = worker.metrics.worker_busy();
-                        worker.attempt(&job).await;
+                        let doing = Box::pin(worker.attempt(&job));
+                        worker.told_of(piece, "attempt", facts, doing).await;
                         drop((busy, place));
                         freed.notify_one();
                     };
@@ -248,13 +256,38 @@ impl Worker {
         }
     }
 
-    /// A worker whose calls belong to a piece of work of that trace, and that piece.
+    /// A worker whose calls are parts of a piece of work of that trace, and that piece.
     pub(crate) fn within(&self, trace: Option<Trace>) -> (Self, Option<Span>) {
         let (mut worker, span) = (self.clone(), trace.map(|trace| trace.span(self.chance)));
-        if let Some(span) = &span {
-            worker.x = worker.x.traced(span);
+        if let Some(span) = span {
+            worker.x = worker.x.traced(span, self.chance, self.sink.clone());
         }
         (worker, span)
+    }
+
+    /// Does a piece of work, and tells the sink when it is over.
+    pub(crate) async fn told_of<T>(
+        &self,
+        span: Option<Span>,
+        name: &'static str,
+        facts: Vec<(&'static str, Fact)>,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let Some((sink, span)) = self.sink.clone().zip(span.filter(Span::is_sampled)) else {
+            return work.await;
+        };
+        let began = sink.now();
+        let done = work.await;
+        sink.take(Finished {
+            span,
+            name: name.to_owned(),
+            kind: Kind::Internal,
+            began,
+            ended: sink.now(),
+            facts,
+            failed: None,
+        });
+        done
     }
 
     /// Until the front lane is due, at most the poll; not long if it is overdue, and longer each time it stays so.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use crier_core::price::Priced;
 use crier_core::reconcile::{Next, Pick, Search, Seen, Sent, id_time, is_listed, next, pick};
+use crier_core::trace::Fact;
 use crier_metrics::UnknownEnd;
 use crier_store::{Absent, Contest, Look, StoreError};
 use crier_x::SeenPost;
@@ -77,17 +78,30 @@ impl Worker {
             let Ok(place) = Arc::clone(places).try_acquire_owned() else {
                 continue;
             };
-            let (worker, span) = self.within(look.trace);
+            let (worker, piece) = self.within(look.trace);
             let span = tracing::error_span!(
                 "look",
                 job = look.lease.subject,
                 account = look.handle,
                 look = look.looks.saturating_add(1),
-                trace_id = span.as_ref().map(|span| display(span.trace())),
+                trace_id = piece.map(|piece| display(piece.trace())),
             );
             let stop = stop.clone();
+            let facts = vec![
+                ("crier.job", Fact::Number(look.lease.subject)),
+                ("crier.account", Fact::Text(look.handle.clone())),
+                (
+                    "crier.look",
+                    Fact::Number(
+                        i64::try_from(look.looks)
+                            .unwrap_or(i64::MAX)
+                            .saturating_add(1),
+                    ),
+                ),
+            ];
             let doing = async move {
-                if let Err(error) = worker.look(&look, &stop).await {
+                let looking = Box::pin(worker.look(&look, &stop));
+                if let Err(error) = worker.told_of(piece, "look", facts, looking).await {
                     worker.look_failed(&look, &error);
                     if error.is_outage() {
                         worker.give_look_back(&look, &stop).await;

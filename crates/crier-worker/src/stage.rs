@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::BackoffBuilder;
+use crier_core::trace::Fact;
 use crier_metrics::UploadEnd;
 use crier_store::{Lease, PutOff, StoreError, Upload};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -115,16 +116,28 @@ impl Worker {
                 continue;
             };
             let place = Place(Some(place), Arc::clone(freed));
-            let (worker, span) = self.within(upload.trace);
+            let (worker, piece) = self.within(upload.trace);
             let span = tracing::error_span!(
                 "upload",
                 job = upload.job,
                 account = upload.handle,
                 attempt = upload.attempts.saturating_add(1),
-                trace_id = span.as_ref().map(|span| display(span.trace())),
+                trace_id = piece.map(|piece| display(piece.trace())),
             );
             let (stop, inner) = (stop.clone(), tasks.clone());
-            let doing = async move { worker.stage_one(upload, place, inner, stop).await };
+            let facts = vec![
+                ("crier.job", Fact::Number(upload.job)),
+                ("crier.account", Fact::Text(upload.handle.clone())),
+                (
+                    "crier.attempt",
+                    Fact::Number(i64::from(upload.attempts) + 1),
+                ),
+                ("crier.position", Fact::Number(upload.position.into())),
+            ];
+            let doing = async move {
+                let doing = Box::pin(worker.stage_one(upload, place, inner, stop));
+                worker.told_of(piece, "upload", facts, doing).await;
+            };
             tasks.spawn(doing.instrument(span));
         }
         count

@@ -10,8 +10,8 @@ use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use crier_core::answer::{CallFault, Endpoint};
 use crier_core::failpoint::{self, Deed};
-use crier_core::trace::Span;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use crier_core::trace::{Sink, Span};
+use reqwest::header::AUTHORIZATION;
 use reqwest::{Client, Method, Response, redirect, retry};
 use serde_json::Value;
 use url::Url;
@@ -21,6 +21,7 @@ use crate::clock::{Corrected, XClock, out_of_bounds};
 use crate::config::{ConfigError, XConfig};
 use crate::departure::Departure;
 use crate::reply::Received;
+use crate::work::Work;
 use crate::{faults, headers};
 
 /// So much of an answer is read; X's own are a few kilobytes.
@@ -36,8 +37,8 @@ pub struct XClient {
     config: Arc<XConfig>,
     chance: Arc<dyn Chance>,
     clock: XClock,
-    /// The `traceparent` of its calls.
-    trace: Option<HeaderValue>,
+    /// What its calls are a part of.
+    work: Option<Work>,
 }
 
 /// The parts of one request.
@@ -92,7 +93,7 @@ impl XClient {
             config: Arc::new(config),
             chance: Arc::new(SystemChance),
             clock: XClock::default(),
-            trace: None,
+            work: None,
         })
     }
 
@@ -104,7 +105,7 @@ impl XClient {
         Ok(Self {
             chance: Arc::clone(&self.chance),
             clock: self.clock.clone(),
-            trace: self.trace.clone(),
+            work: self.work.clone(),
             ..Self::new(config)?
         })
     }
@@ -115,9 +116,11 @@ impl XClient {
         self
     }
 
-    /// The same client whose calls belong to a piece of work: they carry its `traceparent` (W3C Trace Context).
-    pub fn traced(mut self, span: &Span) -> Self {
-        self.trace = HeaderValue::from_str(&span.to_string()).ok();
+    /// The same client whose calls are parts of a piece of work: each carries a `traceparent` (W3C Trace Context), and the
+    /// sink is told how it ended.
+    pub fn traced(mut self, span: Span, chance: fn() -> f64, sink: Option<Arc<dyn Sink>>) -> Self {
+        let sink = sink.filter(|_| span.is_sampled());
+        self.work = Some(Work { span, chance, sink });
         self
     }
 
@@ -187,8 +190,9 @@ impl XClient {
         if let Some(header) = header {
             request = request.header(AUTHORIZATION, header);
         }
-        if let Some(trace) = &self.trace {
-            request = request.header(TRACEPARENT, trace.clone());
+        let part = self.work.as_ref().map(Work::begin);
+        if let Some(part) = &part {
+            request = request.header(TRACEPARENT, part.span.to_string());
         }
         request = match payload {
             Payload::None => request,
@@ -217,6 +221,9 @@ impl XClient {
             Err(error) => Err(faults::from_transport(endpoint, error)),
         };
         failpoint::after(Deed::Call, endpoint.label());
+        if let Some(part) = part {
+            part.end(endpoint, &answer);
+        }
         answer
     }
 

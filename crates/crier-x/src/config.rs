@@ -92,7 +92,7 @@ impl XConfig {
 pub enum ConfigError {
     /// A base is neither https nor plain HTTP to loopback.
     #[error(
-        "the {which} `{base}` is not https: tokens travel in plain HTTP to this machine only; \
+        "the {which} `{base}` is not https: plain HTTP goes to this machine only; \
          use https, or a loopback address such as http://127.0.0.1:8090"
     )]
     NotEncrypted {
@@ -124,7 +124,7 @@ pub enum ConfigError {
     },
 }
 
-fn check_base(which: &'static str, base: &Url) -> Result<(), ConfigError> {
+pub(crate) fn check_base(which: &'static str, base: &Url) -> Result<(), ConfigError> {
     let loopback = match base.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),

@@ -25,11 +25,13 @@ mod headers;
 mod hook;
 mod media;
 mod oauth1;
+mod otlp;
 mod posts;
 mod reply;
 mod tokens;
 mod v1;
 mod words;
+mod work;
 
 pub use auth::{AppCredentials, Auth, Chance, ConsumerCredentials, SystemChance};
 pub use client::XClient;
@@ -44,6 +46,7 @@ pub use media::{
     UploadSession, WholeMedia,
 };
 pub use oauth1::{Signing, percent_encode};
+pub use otlp::Collector;
 pub use posts::{Me, PostId, PostPage, SeenPost};
 pub use reply::Reply;
 pub use tokens::Tokens;

@@ -4,6 +4,7 @@
 //! never printed; whatever a file is, little of it is read. Nothing else reads the environment.
 
 mod check;
+mod otlp;
 mod prices;
 mod reload;
 mod sections;

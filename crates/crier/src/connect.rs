@@ -108,6 +108,7 @@ pub(crate) fn worker(config: &Config, store: &Store) -> anyhow::Result<Worker> {
             .worker
             .options(&config.media, &config.x, &config.prices, &config.webhooks),
         news: News::default(),
+        sink: None,
         chance: rand::random::<f64>,
         v1: V1Cache::default(),
         quit: Quit::default(),

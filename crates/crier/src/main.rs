@@ -17,6 +17,7 @@ mod host;
 mod http;
 mod lifecycle;
 mod lint;
+mod otlp;
 mod probe;
 mod processes;
 mod reload;

@@ -27,6 +27,7 @@ use crate::exit::{Refusal, Refuse};
 use crate::gather::Database;
 use crate::host;
 use crate::lifecycle::{Stop, stop_on_signals_but_hangup};
+use crate::otlp::Traces;
 use crate::reload::{Listeners, Reloads};
 use crate::screen::note;
 use crate::supervisor;
@@ -145,6 +146,7 @@ async fn serve(
     let rescue = Rescue::new(config.secrets.rescue_dir());
     let mut tasks = JoinSet::new();
     let mut database_time = None;
+    let mut traces = None;
     if roles.scheduler || roles.worker {
         let clocks = Clocks {
             store: store.clone(),
@@ -187,6 +189,8 @@ async fn serve(
             config
                 .worker
                 .options(&config.media, &config.x, &config.prices, &config.webhooks);
+        let sink;
+        (sink, traces) = Traces::of(config, id)?.unzip();
         let (sender, news) = watch::channel(Arc::new(Settings {
             options: options.clone(),
             x: x.clone(),
@@ -199,6 +203,7 @@ async fn serve(
             id,
             options,
             news: News::of(news),
+            sink,
             chance: rand::random::<f64>,
             v1: V1Cache::default(),
             quit: Quit::default(),
@@ -261,10 +266,18 @@ async fn serve(
     if !held.is_empty() {
         return Err(left_in_hand(&held));
     }
-    // A database that hangs must not keep the process from ending.
-    if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
-        tracing::warn!("the connections to the database did not close in time");
-    }
+    // Neither a database nor a collector that hangs must keep the process from ending.
+    let closing = async {
+        if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
+            tracing::warn!("the connections to the database did not close in time");
+        }
+    };
+    let telling = async {
+        if let Some(traces) = traces {
+            traces.end(CLOSING).await;
+        }
+    };
+    tokio::join!(closing, telling);
     ended?;
     tracing::info!("crier has stopped");
     Ok(())

@@ -89,6 +89,7 @@ impl Config {
                     < self.scheduler.poll_ms.saturating_mul(3),
             "`scheduler.leader_ttl_s` must be at least three times `scheduler.poll_ms`",
         )?;
+        self.otlp.base()?;
         let x = self.x.config()?;
         let looked_s = self
             .worker

@@ -20,9 +20,10 @@ pub(crate) enum Obeyed {
 }
 
 /// Settings that take a restart. A section alone stands for all of its settings.
-const AT_RESTART: [&str; 14] = [
+const AT_RESTART: [&str; 15] = [
     "database",
     "secrets",
+    "otlp",
     "exporter",
     "x.base_url",
     "x.token_base_url",
@@ -56,6 +57,7 @@ impl Config {
         Self {
             database: began.database,
             secrets: began.secrets,
+            otlp: began.otlp,
             exporter: began.exporter,
             environment: began.environment,
             x: X {

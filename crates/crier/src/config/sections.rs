@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Environment;
+use super::otlp::Otlp;
 use super::prices::Prices;
 use super::webhooks::Webhooks;
 use crate::exit::Refuse;
@@ -54,6 +55,9 @@ pub(crate) struct Config {
     /// Lines on stderr.
     #[serde(deserialize_with = "or_default")]
     pub(crate) log: Log,
+    /// Traces for a collector of OpenTelemetry, by OTLP over HTTP in JSON; off unless an endpoint is given.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) otlp: Otlp,
     /// What the environment says beside settings.
     #[serde(skip)]
     pub(crate) environment: Environment,

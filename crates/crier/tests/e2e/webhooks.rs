@@ -23,9 +23,9 @@ const INNER: [(&str, &str); 3] = [
 
 /// One call that a receiver got.
 #[derive(Debug, Clone)]
-struct Heard {
-    head: String,
-    body: String,
+pub(crate) struct Heard {
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Heard {
@@ -44,7 +44,7 @@ impl Heard {
 }
 
 /// A receiver that answers with these statuses, one after the other, and then with the last of them.
-async fn receiver(statuses: &'static [u16]) -> (u16, Arc<Mutex<Vec<Heard>>>) {
+pub(crate) async fn receiver(statuses: &'static [u16]) -> (u16, Arc<Mutex<Vec<Heard>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let heard = Arc::new(Mutex::new(Vec::new()));
