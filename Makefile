@@ -9,7 +9,7 @@ help: ## show this list
 
 demo: ## show it all: a campaign from rows to posts, with a private PostgreSQL and a simulated X; installs what is missing
 	@scripts/need
-	cargo build --locked -p crier
+	@scripts/build
 	@$(or $(CARGO_TARGET_DIR),target)/debug/crier demo
 
 test: ## run all tests against a private PostgreSQL; installs what is missing (ARGS='-p crier-core' for a part)
@@ -24,7 +24,7 @@ bench: ## measure, with an optimised build; prints figures for docs/PERFORMANCE.
 
 chaos: ## break everything for 180 s, then judge that nothing is lost or twice (SECONDS=600 for longer, SEED=7 for the same plan, ARGS=--blind to see the judge at work)
 	@scripts/need
-	cargo test --locked -p crier --bench chaos -- $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	cargo test --workspace --locked --bench chaos -- $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 dashboards: ## write Grafana's dashboards anew from deploy/grafana/panels.py
 	deploy/grafana/build.py
@@ -33,13 +33,13 @@ dashboards-check: ## run each query of the dashboards on a real Prometheus and P
 	@scripts/need
 	deploy/grafana/build.py --check
 	python=$$(scripts/venv deploy/grafana/requirements.txt) && $$python deploy/grafana/schema.py
-	cargo build --locked -p crier
+	@scripts/build
 	prometheus=$$(scripts/tool prometheus) && scripts/with-postgres python3 deploy/grafana/check.py \
 	  --crier $(or $(CARGO_TARGET_DIR),target)/debug/crier --prometheus $$prometheus
 
 dashboards-images: ## draw the curves of Overview for the README, under a load of two minutes
 	@scripts/need
-	cargo build --locked -p crier
+	@scripts/build
 	python=$$(scripts/venv deploy/grafana/requirements-images.txt) && prometheus=$$(scripts/tool prometheus) && \
 	  scripts/with-postgres $$python deploy/grafana/check.py --crier $(or $(CARGO_TARGET_DIR),target)/debug/crier \
 	  --prometheus $$prometheus --seconds 120 --images docs/img
@@ -51,7 +51,7 @@ alerts-check: ## try each alert with promtool: once where it must fire, once whe
 
 docs-check: ## follow README, TUTORIAL, SQL, RUNBOOK, WEBHOOKS as a reader would; read every command, query and link that is named
 	@scripts/need
-	cargo build --locked -p crier
+	@scripts/build
 	PATH="$$PATH:$$(scripts/pg-bin)" env -u CRIER_TEST_DATABASE_URL scripts/with-postgres python3 tests/docs/check.py --crier $(or $(CARGO_TARGET_DIR),target)/debug/crier $(ARGS)
 
 deploy-check: ## hold image, compose, Kubernetes and systemd files against their linters and schemas
@@ -59,7 +59,7 @@ deploy-check: ## hold image, compose, Kubernetes and systemd files against their
 
 webhooks-check: ## have real deliveries verified by the library of the Standard Webhooks specification
 	@scripts/need
-	cargo build --locked -p crier
+	@scripts/build
 	python=$$(scripts/venv tests/webhooks/requirements.txt) && \
 	  scripts/with-postgres $$python tests/webhooks/check.py $(or $(CARGO_TARGET_DIR),target)/debug/crier
 
@@ -69,7 +69,7 @@ dist: ## build what is handed out into dist/: a Debian package, a tar.gz, SHA256
 
 dist-check: ## pack the binary of the tests as `make dist` packs, and look at what came out
 	@scripts/need
-	cargo build --locked -p crier
+	@scripts/build
 	PACK_FAST=yes deploy/dist/pack $(or $(CARGO_TARGET_DIR),target)/debug/crier $(or $(CARGO_TARGET_DIR),target)/dist-check
 	PACK_FAST=yes deploy/dist/check $(or $(CARGO_TARGET_DIR),target)/dist-check $(or $(CARGO_TARGET_DIR),target)/debug/crier
 
