@@ -45,12 +45,13 @@ fn encoded(text: &str) -> String {
         .replace('>', "&gt;")
 }
 
-/// Whether twitter-text 0.3 takes nothing for a link that is none: in `example.comaé` it sees `example.co`.
+/// Whether twitter-text 0.3 takes nothing for a link that is none: in `example.comaé` it sees `example.co`; nor one for two.
 fn is_read_alike(text: &str) -> bool {
     let text = cleaned(text);
     let ours = links(&text);
     let searched = text.replace('@', "$").replace('＠', "＃");
     let theirs = Extractor::new().extract_urls_with_indices(&searched);
+    let mut last = None;
     theirs.iter().all(|link| {
         let place = |units: i32| {
             let mut left = usize::try_from(units).unwrap();
@@ -63,9 +64,13 @@ fn is_read_alike(text: &str) -> bool {
                 .map_or(text.len(), |(at, _)| at)
         };
         let (from, to) = (place(link.start), place(link.end));
-        ours.iter().any(|link| {
+        let of = ours.iter().position(|link| {
             (link.start == from && to <= link.end) || (link.end == to && from >= link.start)
-        })
+        });
+        // Two of theirs are no one link of ours: it ends a path at `ä`, which may be in one.
+        let is_new = of.is_some() && of != last;
+        last = of;
+        is_new
     })
 }
 
