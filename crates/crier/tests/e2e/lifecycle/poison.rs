@@ -131,8 +131,11 @@ async fn a_file_and_a_search_that_kill_every_worker_are_left_after_three() {
     // A worker that died in the middle of its create call left a search behind, which would be counted below.
     let worker = files.start_with(&stage, "worker", &LOOKS);
     stage
+        .sql("insert into crier.jobs (account, text) values ('acme', 'a worker is there')")
+        .await;
+    stage
         .until(
-            "select state = 'published' as done from crier.jobs where id = 2",
+            "select bool_and(state = 'published') as done from crier.jobs where id in (2, 3)",
             SOON,
         )
         .await;
@@ -145,7 +148,7 @@ async fn a_file_and_a_search_that_kill_every_worker_are_left_after_three() {
         .sql("insert into crier.jobs (account, text) values ('other', 'lost')")
         .await;
     let point = "before call GET /2/users/{id}/tweets";
-    let done = "select state = 'unknown' and error->>'code' = 'quarantined' as done from crier.jobs where id = 3";
+    let done = "select state = 'unknown' and error->>'code' = 'quarantined' as done from crier.jobs where id = 4";
     assert_eq!(killed_until(&stage, &files, "worker", point, done).await, 3);
     let worker = files.start(&stage, "worker");
     stage
@@ -153,7 +156,7 @@ async fn a_file_and_a_search_that_kill_every_worker_are_left_after_three() {
         .await;
     stage
         .until(
-            "select bool_and(state = 'published') as done from crier.jobs where id not in (1, 3)",
+            "select bool_and(state = 'published') as done from crier.jobs where id not in (1, 4)",
             SOON,
         )
         .await;
