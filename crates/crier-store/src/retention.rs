@@ -5,7 +5,7 @@
 use crate::{Store, StoreError};
 
 /// Rows looked at in one commit.
-const PAGE: i64 = 2_000;
+pub(crate) const PAGE: i64 = 2_000;
 
 /// What [`Store::drop_history`] removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -13,12 +13,16 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::claim::micros;
+use crate::retention::PAGE;
 use crate::{Store, StoreError};
 
 /// What a webhook is sealed for.
 pub(crate) fn webhook_purpose(name: &str) -> String {
     format!("webhook:{name}")
 }
+
+/// So many deliveries of a webhook are counted for people, the newest.
+const MOST_COUNTED: i64 = 10_000;
 
 /// A webhook to be.
 #[derive(Debug)]
@@ -175,15 +179,17 @@ impl Store {
     pub async fn webhooks(&self) -> Result<Vec<WebhookRow>, StoreError> {
         Ok(sqlx::query_as(
             "-- webhooks
-            select w.name, w.host, w.events, w.form, w.campaign, w.paused, d.waiting, d.dead, d.delivered_at,
-                   (select e.error from crier.webhook_deliveries e where e.webhook_id = w.id and e.state <> 'delivered' and e.error is not null
-                     order by e.created_at desc limit 1) as error
-              from crier.webhooks w cross join lateral (
-                select count(*) filter (where state = 'waiting') as waiting, count(*) filter (where state = 'dead') as dead,
-                       max(ended_at) filter (where state = 'delivered') as delivered_at
-                  from crier.webhook_deliveries where webhook_id = w.id) d
+            select w.name, w.host, w.events, w.form, w.campaign, w.paused,
+                   (select count(*) from (select 1 from crier.webhook_deliveries d where d.webhook_id = w.id and d.next_at is not null limit $1) s) as waiting,
+                   (select count(*) from (select 1 from crier.webhook_deliveries d where d.webhook_id = w.id and d.state = 'dead' limit $1) s) as dead,
+                   (select max(d.ended_at) from (select * from crier.webhook_deliveries d where d.webhook_id = w.id order by d.created_at desc limit $1) d
+                     where d.state = 'delivered') as delivered_at,
+                   (select d.error from (select * from crier.webhook_deliveries d where d.webhook_id = w.id order by d.created_at desc limit $1) d
+                     where d.state <> 'delivered' and d.error is not null order by d.created_at desc limit 1) as error
+              from crier.webhooks w
              order by w.name",
         )
+        .bind(MOST_COUNTED)
         .fetch_all(&self.pool)
         .await?)
     }
@@ -202,14 +208,33 @@ impl Store {
 
     /// Removes a webhook with all that was to be told to it. False if there is none of this name.
     pub async fn remove_webhook(&self, name: &str) -> Result<bool, StoreError> {
-        let gone = sqlx::query("-- remove_webhook\ndelete from crier.webhooks where name = $1")
-            .bind(name)
+        let gone: Option<i64> = sqlx::query_scalar(
+            "-- remove_webhook\ndelete from crier.webhooks where name = $1 returning id",
+        )
+        .bind(name)
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(id) = gone else {
+            return Ok(false);
+        };
+        // By pages, since there may be many; from the first commit on they are told to nobody.
+        loop {
+            let page = sqlx::query(
+                "-- remove_webhook: deliveries
+                delete from crier.webhook_deliveries where ctid = any(array(
+                  select ctid from crier.webhook_deliveries where webhook_id = $1 limit $2))",
+            )
+            .bind(id)
+            .bind(PAGE)
             .execute(&self.pool)
             .await?;
-        Ok(gone.rows_affected() == 1)
+            if page.rows_affected() == 0 {
+                return Ok(true);
+            }
+        }
     }
 
-    /// Stops telling a webhook, or goes on; what happens while it is stopped is never told. False if there is none.
+    /// Stops telling a webhook, or goes on; what happens while it is stopped is never told, what waits is told afterwards. False if there is none.
     pub async fn pause_webhook(&self, name: &str, paused: bool) -> Result<bool, StoreError> {
         let done =
             sqlx::query("-- pause_webhook\nupdate crier.webhooks set paused = $2 where name = $1")
@@ -220,17 +245,22 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Takes up to `limit` deliveries that are due; each is this worker's for `ttl`.
+    /// Takes up to `limit` deliveries that are due, so many that this worker has `share` of one webhook in hand at most; each
+    /// is this worker's for `ttl`. A webhook that is paused keeps what waits for it.
     pub async fn claim_deliveries(
         &self,
         worker: Uuid,
-        limit: i64,
+        (limit, share): (i64, i64),
         ttl: Duration,
     ) -> Result<Vec<Delivery>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(
             "-- claim_deliveries
             with due as materialized (
-              select d.id from crier.webhook_deliveries d where d.next_at <= crier.now() order by d.next_at limit $2 for update skip locked)
+              select first.id from crier.webhooks w cross join lateral (
+                select d.id, d.next_at from crier.webhook_deliveries d where d.webhook_id = w.id and d.next_at <= crier.now() order by d.next_at
+                 limit greatest($4 - (select count(*) from crier.webhook_deliveries h where h.webhook_id = w.id and h.worker = $1 and h.next_at > crier.now()), 0)
+                   for update skip locked) first
+               where not w.paused order by first.next_at limit $2)
             update crier.webhook_deliveries d
                set worker = $1, attempts = least(d.attempts + 1, 32000), next_at = crier.now() + $3 * interval '1 microsecond'
               from due, crier.webhooks w where d.id = due.id and w.id = d.webhook_id
@@ -240,6 +270,7 @@ impl Store {
         .bind(worker)
         .bind(limit)
         .bind(micros(ttl))
+        .bind(share)
         .fetch_all(&self.pool)
         .await?;
         Ok(rows
@@ -365,16 +396,26 @@ impl Store {
 
     /// Removes deliveries that ended so many days ago; dead ones stay four times as long. Answers how many.
     pub async fn trim_deliveries(&self, days: u32) -> Result<u64, StoreError> {
-        let done = sqlx::query(
-            "-- trim_deliveries
-            delete from crier.webhook_deliveries
-             where ended_at < crier.now() - make_interval(days => $1)
-               and (state = 'delivered' or ended_at < crier.now() - make_interval(days => 4 * $1))",
-        )
-        .bind(i32::try_from(days.min(10_000)).unwrap_or(10_000))
-        .execute(&self.pool)
-        .await?;
-        Ok(done.rows_affected())
+        let mut removed = 0;
+        loop {
+            let page = sqlx::query(
+                "-- trim_deliveries
+                delete from crier.webhook_deliveries where ctid = any(array(
+                  (select ctid from crier.webhook_deliveries where ended_at < crier.now() - make_interval(days => 4 * $1) limit $2)
+                  union all
+                  (select ctid from crier.webhook_deliveries
+                    where ended_at < crier.now() - make_interval(days => $1) and ended_at >= crier.now() - make_interval(days => 4 * $1)
+                      and state = 'delivered' limit $2)))",
+            )
+            .bind(i32::try_from(days.min(10_000)).unwrap_or(10_000))
+            .bind(PAGE)
+            .execute(&self.pool)
+            .await?;
+            if page.rows_affected() == 0 {
+                return Ok(removed);
+            }
+            removed += page.rows_affected();
+        }
     }
 
     fn opened(

@@ -50,6 +50,11 @@ impl Quit {
         })
     }
 
+    /// Time is up.
+    pub(crate) async fn hurried(&self) {
+        self.hurry.cancelled().await;
+    }
+
     /// The answer of a create call, or none when time is up.
     pub(crate) async fn or_hurry<T>(
         &self,
@@ -58,7 +63,7 @@ impl Quit {
         tokio::select! {
             biased;
             answer = call => answer,
-            () = self.hurry.cancelled() => Err(CallFault::NoAnswer {
+            () = self.hurried() => Err(CallFault::NoAnswer {
                 detail: "the worker had to stop before X answered".to_owned(),
             }),
         }

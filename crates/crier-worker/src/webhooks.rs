@@ -1,7 +1,7 @@
 //! Delivers webhooks from the outbox.
 //!
-//! **Invariant:** a delivery is made at least once under one id; a receiver that hangs or lies keeps no other waiting for longer
-//! than a try may take, and costs publishing nothing: these are places of their own.
+//! **Invariant:** a delivery is made at least once under one id; a receiver that hangs or lies has a share of the places, so that
+//! it keeps no other waiting, and costs publishing nothing: these are places of their own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,9 @@ use tokio_util::task::TaskTracker;
 use crate::Worker;
 
 /// Deliveries at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
+/// Of these to one webhook: one that hangs leaves places to the others.
+const SHARE: i64 = 4;
 /// A delivery is this worker's for so much longer than a try may take.
 const MARGIN: Duration = Duration::from_secs(30);
 
@@ -34,13 +36,19 @@ impl Worker {
                 client = self.hook_client();
             }
             let free = i64::try_from(places.available_permits()).unwrap_or(0);
+            if free == 0 {
+                tokio::select! {
+                    place = places.acquire() => drop(place),
+                    () = stop.cancelled() => {}
+                }
+                continue;
+            }
             let ttl = self.options.webhook_timeout + MARGIN;
-            let claimed = if free == 0 {
-                Ok(Vec::new())
-            } else {
-                self.store.claim_deliveries(self.id, free, ttl).await
-            };
-            match claimed {
+            match self
+                .store
+                .claim_deliveries(self.id, (free, SHARE), ttl)
+                .await
+            {
                 Ok(claimed) => {
                     let full = i64::try_from(claimed.len()).is_ok_and(|count| count == free);
                     for delivery in claimed {
@@ -50,20 +58,25 @@ impl Worker {
                         };
                         let (worker, client) = (self.clone(), client.clone());
                         running.spawn(async move {
-                            worker.deliver(&client, &delivery).await;
+                            tokio::select! {
+                                () = worker.deliver(&client, &delivery) => {}
+                                // Another worker tells it once more, under the same id.
+                                () = worker.quit.hurried() => {}
+                            }
                             drop(place);
                         });
                     }
-                    if full && free > 0 {
+                    if full {
                         continue;
                     }
                 }
                 Err(error) => {
-                    self.metrics.db_error("webhooks");
-                    tracing::warn!(
-                        code = error.code(),
-                        "webhooks could not be claimed, trying again: {error}"
-                    );
+                    if self.metrics.db_error("webhooks") {
+                        tracing::warn!(
+                            code = error.code(),
+                            "webhooks could not be claimed, trying again: {error}"
+                        );
+                    }
                 }
             }
             tokio::select! {

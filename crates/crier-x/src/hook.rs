@@ -75,6 +75,14 @@ impl HookClient {
         Ok(url.host_str().unwrap_or_default().to_owned())
     }
 
+    /// Whether a secret can sign.
+    ///
+    /// # Errors
+    /// `webhook_secret`, in words for people.
+    pub fn check_secret(secret: &str) -> Result<(), Fault> {
+        key_of(secret).map(drop)
+    }
+
     /// Delivers once. Answers the status, which is one of success.
     ///
     /// # Errors
@@ -144,22 +152,36 @@ impl HookClient {
     }
 }
 
+/// The key that a secret stands for.
+///
+/// # Errors
+/// If it is not of its form, or empty.
+fn key_of(secret: &str) -> Result<Vec<u8>, Fault> {
+    let text = secret.strip_prefix(SECRET_PREFIX).unwrap_or(secret);
+    let wrong = |detail: &str| {
+        Fault::new(
+            "webhook_secret",
+            "the secret of a webhook cannot be used",
+            detail,
+            "remove the webhook, and add it anew",
+        )
+        .at_step("webhook")
+    };
+    let key = STANDARD
+        .decode(text)
+        .map_err(|_| wrong("it is not `whsec_` and base64"))?;
+    if key.is_empty() {
+        return Err(wrong("it is empty, so that anybody could sign"));
+    }
+    Ok(key)
+}
+
 /// `v1,` and base64 of HMAC-SHA256 over id, time and body, joined by full stops.
 ///
 /// # Errors
 /// If the secret is not of its form.
 fn sign(hook: &Hook<'_>) -> Result<String, Fault> {
-    let secret = hook.secret.expose_secret();
-    let key = secret.strip_prefix(SECRET_PREFIX).unwrap_or(secret);
-    let key = STANDARD.decode(key).map_err(|_| {
-        Fault::new(
-            "webhook_secret",
-            "the secret of a webhook cannot be used",
-            "it is not `whsec_` and base64",
-            "remove the webhook, and add it anew",
-        )
-        .at_step("webhook")
-    })?;
+    let key = key_of(hook.secret.expose_secret())?;
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("HMAC takes a key of any length");
     mac.update(format!("{}.{}.{}", hook.id, hook.timestamp_s, hook.body).as_bytes());
     Ok(format!(

@@ -150,7 +150,7 @@ async fn a_delivery_is_one_workers_until_its_time_is_over_and_ends_once() {
         .await;
     settle(&db, &Settlement::Failed(why("text_refused"))).await;
     let (one, other) = (Uuid::new_v4(), Uuid::new_v4());
-    let first = db.store.claim_deliveries(one, 10, TTL).await.unwrap();
+    let first = db.store.claim_deliveries(one, (10, 10), TTL).await.unwrap();
     let [first] = first.as_slice() else {
         panic!("{first:?}");
     };
@@ -161,13 +161,17 @@ async fn a_delivery_is_one_workers_until_its_time_is_over_and_ends_once() {
     );
     assert!(
         db.store
-            .claim_deliveries(other, 10, TTL)
+            .claim_deliveries(other, (10, 10), TTL)
             .await
             .unwrap()
             .is_empty()
     );
     db.advance("1 minute").await;
-    let second = db.store.claim_deliveries(other, 10, TTL).await.unwrap();
+    let second = db
+        .store
+        .claim_deliveries(other, (10, 10), TTL)
+        .await
+        .unwrap();
     assert_eq!(
         (second[0].id, second[0].tries),
         (first.id, 2),
@@ -183,13 +187,13 @@ async fn a_delivery_is_one_workers_until_its_time_is_over_and_ends_once() {
         .unwrap();
     assert!(
         db.store
-            .claim_deliveries(one, 10, TTL)
+            .claim_deliveries(one, (10, 10), TTL)
             .await
             .unwrap()
             .is_empty()
     );
     db.advance("61 seconds").await;
-    let third = db.store.claim_deliveries(one, 10, TTL).await.unwrap();
+    let third = db.store.claim_deliveries(one, (10, 10), TTL).await.unwrap();
     db.store
         .not_delivered(one, &third[0], None, None, &error)
         .await
@@ -198,14 +202,14 @@ async fn a_delivery_is_one_workers_until_its_time_is_over_and_ends_once() {
     db.advance("1 hour").await;
     assert!(
         db.store
-            .claim_deliveries(one, 10, TTL)
+            .claim_deliveries(one, (10, 10), TTL)
             .await
             .unwrap()
             .is_empty(),
         "dead"
     );
     assert_eq!(db.store.redeliver(None, None).await.unwrap(), 1);
-    let again = db.store.claim_deliveries(one, 10, TTL).await.unwrap();
+    let again = db.store.claim_deliveries(one, (10, 10), TTL).await.unwrap();
     assert_eq!(again[0].id, first.id);
     db.store.delivered(one, &again[0], 200).await.unwrap();
     assert_eq!(db.store.webhooks().await.unwrap()[0].waiting, 0);
@@ -234,5 +238,90 @@ async fn addresses_are_sealed_and_move_to_a_new_key() {
     db.store.open_webhook("all").await.unwrap_err();
     newer.close().await;
     only_new.close().await;
+    db.drop().await;
+}
+
+/// Deliveries of webhooks, as if so many jobs had ended.
+async fn outbox(db: &Db, webhook: &str, count: u32) {
+    db.sql(&format!(
+        "insert into crier.webhook_deliveries (webhook_id, event, data)
+           select w.id, 'failed', '{{}}' from crier.webhooks w, generate_series(1, {count}) where w.name = '{webhook}'"
+    ))
+    .await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_hangs_has_a_share_of_the_places_and_one_that_is_paused_keeps_what_waits() {
+    let db = Db::new().await;
+    for name in ["hangs", "healthy", "paused"] {
+        hook(&db, name, &EVENTS, None).await;
+    }
+    outbox(&db, "hangs", 50).await;
+    outbox(&db, "healthy", 2).await;
+    outbox(&db, "paused", 1).await;
+    assert!(db.store.pause_webhook("paused", true).await.unwrap());
+    let worker = Uuid::new_v4();
+    let claim = async |places: i64| {
+        let claimed = db.store.claim_deliveries(worker, (places, 4), TTL).await;
+        let mut names: Vec<String> = claimed
+            .unwrap()
+            .into_iter()
+            .map(|one| one.webhook)
+            .collect();
+        names.sort();
+        names
+    };
+    let hangs = ["hangs"; 4];
+    assert_eq!(
+        claim(16).await,
+        [&hangs[..], &["healthy", "healthy"]].concat()
+    );
+    outbox(&db, "healthy", 1).await;
+    assert_eq!(claim(10).await, ["healthy"], "its share is in hand");
+    assert!(db.store.pause_webhook("paused", false).await.unwrap());
+    assert_eq!(claim(10).await, ["paused"]);
+    // What this worker had in hand for too long is due again, and its share is free.
+    db.advance("1 minute").await;
+    assert_eq!(
+        claim(16)
+            .await
+            .iter()
+            .filter(|name| **name == "hangs")
+            .count(),
+        4
+    );
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_being_removed_keeps_no_job_from_ending() {
+    let db = Db::new().await;
+    db.account("acme", 1).await;
+    hook(&db, "all", &EVENTS, None).await;
+    outbox(&db, "all", 3).await;
+    db.sql("insert into crier.jobs (account, text) values ('acme', 'a')")
+        .await;
+    let other = db.connect().await;
+    let removal = tokio::spawn(async move {
+        other
+            .run_script("begin; delete from crier.webhooks; select pg_sleep(3); commit")
+            .await
+    });
+    let is_open = "select count(*) as n from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";
+    while db.one(is_open).await["n"] != 1 {
+        assert!(!removal.is_finished());
+    }
+    settle(&db, &Settlement::Failed(why("text_refused"))).await;
+    assert!(!removal.is_finished());
+    assert_eq!(db.state(1).await, "failed");
+    removal.await.unwrap().unwrap();
+    let worker = Uuid::new_v4();
+    let left = db.store.claim_deliveries(worker, (10, 10), TTL).await;
+    assert!(left.unwrap().is_empty(), "told to nobody");
+    // By the command, nothing is left.
+    hook(&db, "all", &EVENTS, None).await;
+    outbox(&db, "all", 3).await;
+    assert!(db.store.remove_webhook("all").await.unwrap());
+    assert!(!db.store.remove_webhook("all").await.unwrap());
     db.drop().await;
 }

@@ -2,21 +2,22 @@
 //!
 //! **Invariant:** an address and a secret are shown once, when they are given or made; lists show the host of an address at most.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use crier_core::webhook::{EVENTS, Form, body};
 use crier_store::{NewWebhook, Store};
 use crier_x::{Hook, HookClient, SECRET_PREFIX};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::Context;
+use crate::config;
 use crate::connect;
 use crate::embedded::home::new_key;
-use crate::exit::{Refusal, Refuse};
+use crate::exit::Refusal;
 use crate::screen::{maybe, note, reason};
 
 const ADD: &str = "\
@@ -35,7 +36,7 @@ pub(crate) enum Webhooks {
     List,
     /// Send a test to one, now, and say what it answers.
     Test(One),
-    /// Tell one nothing for now; what happens meanwhile is never told.
+    /// Tell one nothing for now; news of meanwhile is never told.
     Pause(One),
     /// Go on with one.
     Resume(One),
@@ -90,7 +91,7 @@ pub(crate) struct Deliveries {
     state: Option<String>,
     /// At most so many.
     #[arg(long, default_value_t = 20)]
-    limit: i64,
+    limit: u32,
 }
 
 /// Which deliveries.
@@ -124,7 +125,13 @@ impl Webhooks {
             }
             Self::Deliveries(which) => which.run(&context, &store).await,
             Self::Redeliver(Redeliver { name, id }) => {
+                known(&store, name.as_deref()).await?;
                 let count = store.redeliver(name.as_deref(), id).await?;
+                if let (0, Some(id)) = (count, id) {
+                    return Refusal::new(format!("no delivery {id} has ended"))
+                        .hint("`crier webhooks deliveries` lists them; one that waits is told by itself")
+                        .fail();
+                }
                 if context.screen.json {
                     return context.screen.object(&json!({"redelivered": count}));
                 }
@@ -142,18 +149,17 @@ fn client(context: &Context) -> HookClient {
     HookClient::new(settings.rules(), Duration::from_secs(settings.timeout_s))
 }
 
-/// The text of a file, without the line break at its end.
-fn text_of(path: &PathBuf) -> anyhow::Result<String> {
-    let text =
-        std::fs::read_to_string(path).refused(format!("cannot read `{}`", path.display()))?;
-    Ok(text.trim().to_owned())
+/// What a file holds that a person named.
+fn held_in(name: &str, file: &Path) -> anyhow::Result<String> {
+    let text = config::secret(name, None, Some(file))?;
+    Ok(text.map_or_else(String::new, |text| text.expose_secret().to_owned()))
 }
 
 impl Add {
     async fn run(self, context: &Context, store: &Store) -> anyhow::Result<()> {
         let url = match (&self.url, &self.url_file) {
             (Some(url), _) => url.clone(),
-            (None, Some(file)) => text_of(file)?,
+            (None, Some(file)) => held_in("url", file)?,
             (None, None) => return Refusal::new("no address is given").fail(),
         };
         let host = match client(context).check(&url) {
@@ -165,9 +171,14 @@ impl Add {
             }
         };
         let (secret, made) = match &self.secret_file {
-            Some(file) => (text_of(file)?, false),
+            Some(file) => (held_in("secret", file)?, false),
             None => (format!("{SECRET_PREFIX}{}", new_key()), true),
         };
+        if let Err(fault) = HookClient::check_secret(&secret) {
+            return Refusal::new(format!("{}: {}", fault.title, fault.detail))
+                .hint("give `whsec_` and base64 of 24 to 64 bytes, or leave --secret-file out: crier makes one")
+                .fail();
+        }
         let webhook = NewWebhook {
             name: &self.name,
             url: &SecretString::from(url),
@@ -287,10 +298,24 @@ fn said(context: &Context, name: &str, known: bool, what: &str) -> anyhow::Resul
     Ok(())
 }
 
+/// Refuses a name that no webhook has.
+async fn known(store: &Store, name: Option<&str>) -> anyhow::Result<()> {
+    let Some(name) = name else { return Ok(()) };
+    if store.webhooks().await?.iter().any(|row| row.name == name) {
+        return Ok(());
+    }
+    unknown(name)
+}
+
 impl Deliveries {
     async fn run(self, context: &Context, store: &Store) -> anyhow::Result<()> {
+        known(store, self.name.as_deref()).await?;
         let rows = store
-            .deliveries(self.name.as_deref(), self.state.as_deref(), self.limit)
+            .deliveries(
+                self.name.as_deref(),
+                self.state.as_deref(),
+                self.limit.into(),
+            )
             .await?;
         let head = [
             "delivery", "webhook", "event", "job", "state", "tries", "next", "http", "reason",

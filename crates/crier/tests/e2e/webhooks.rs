@@ -213,6 +213,36 @@ async fn an_inner_address_is_refused_when_it_is_added_and_when_it_is_called() {
     let (code, _, words) = stage.say(&["webhooks", "add", "ops", &url]).await;
     assert_eq!(code, Some(1));
     assert!(words.contains("https"), "{words}");
+    // A secret that anybody could guess signs nothing.
+    let empty = std::env::temp_dir().join(format!("crier-e2e-{}", uuid::Uuid::new_v4()));
+    let path = empty.to_str().unwrap();
+    for (held, why) in [
+        ("", "is empty"),
+        ("whsec_", "it is empty"),
+        ("whsec_?", "base64"),
+    ] {
+        std::fs::write(&empty, held).unwrap();
+        let add = [
+            "webhooks",
+            "add",
+            "ops",
+            "https://hooks.example.com/x",
+            "--secret-file",
+            path,
+        ];
+        let (code, _, words) = stage.say(&add).await;
+        assert_eq!(code, Some(1));
+        assert!(words.contains(why), "{words}");
+    }
+    std::fs::remove_file(&empty).unwrap();
+    for unknown in [
+        ["webhooks", "redeliver", "ops"],
+        ["webhooks", "deliveries", "ops"],
+    ] {
+        let (code, _, words) = stage.say(&unknown).await;
+        assert_eq!(code, Some(1));
+        assert!(words.contains("there is no webhook `ops`"), "{words}");
+    }
     // One who was allowed to add it meets workers that are not allowed to call it.
     let ports = format!("[{port}]");
     let with_ports = [
@@ -246,5 +276,42 @@ async fn an_inner_address_is_refused_when_it_is_added_and_when_it_is_called() {
     for role in roles {
         role.stop().await;
     }
+    stage.done().await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_never_answers_keeps_no_stop_waiting() {
+    let stage = Stage::new(&json!({})).await;
+    stage.account("acme").await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let ports = format!("[{port}]");
+    let settings = [
+        INNER.as_slice(),
+        &[
+            ("CRIER__WEBHOOKS__PORTS", ports.as_str()),
+            ("CRIER__WEBHOOKS__TIMEOUT_S", "60"),
+            ("CRIER__WORKER__STOP_GRACE_S", "4"),
+        ],
+    ]
+    .concat();
+    let url = format!("http://127.0.0.1:{port}/x");
+    let mut command = stage.command(&["webhooks", "add", "silent", &url]);
+    let added = command.envs(settings.iter().copied()).status().await;
+    assert!(added.unwrap().success());
+    let role = stage.start_with("run", &settings);
+    stage
+        .sql("insert into crier.jobs (account, text) values ('acme', 'We are live')")
+        .await;
+    let (mut silent, _) = listener.accept().await.unwrap();
+    let mut head = [0; 4];
+    silent.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"POST");
+    // It is told once more by somebody else, under the same id.
+    role.stop().await;
+    let waits = stage
+        .rows("select state, attempts from crier.webhook_deliveries")
+        .await;
+    assert_eq!(waits, [json!({"state": "waiting", "attempts": 1})]);
     stage.done().await;
 }
