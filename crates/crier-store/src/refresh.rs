@@ -172,6 +172,9 @@ impl Store {
             .replace_tokens(&mut tx, lease.account, spent, tokens)
             .await?;
         let held = end_refresh(&mut tx, lease).await?;
+        if kept {
+            heal(&mut tx, lease.account).await?;
+        }
         tx.commit().await?;
         if kept {
             if !held {
@@ -215,7 +218,9 @@ impl Store {
             update crier.credentials set sealed = $3, key_id = $4, version = version + 1, rotated_at = crier.now(), refreshed_at = crier.now(),
                    access_expires_at = coalesce(case when refresh_doubt = version then refresh_doubt_since end, crier.now()) + $5 * interval '1 second',
                    refresh_doubt = null, refresh_by = null, refresh_not_before = null, refresh_faults = 0, refresh_fault = null
-             where account_id = $1 and kind = 'oauth2' and version = $2",
+             where account_id = $1 and kind = 'oauth2' and version = $2
+            -- Where commits need not reach the disk, this one does: X has spent the token that a crash would bring back.
+            returning case current_setting('synchronous_commit') when 'off' then set_config('synchronous_commit', 'on', true) end",
         )
         .bind(account)
         .bind(spent)
@@ -267,40 +272,49 @@ impl Store {
         tx.commit().await?;
         if held { Ok(()) } else { Err(lease.lost()) }
     }
+}
 
-    /// Tokens that came late have proved good: an account that was stopped for want of them goes on. Answers whether.
-    pub async fn refresh_proved(&self, account: i64) -> Result<bool, StoreError> {
-        let mut tx = self.pool.begin().await?;
-        lock_lanes(&mut tx, &[account]).await?;
-        let healed = sqlx::query(
-            "-- refresh_proved
-            update crier.accounts set status = 'active', reason = null, updated_at = crier.now()
-             where id = $1 and status = 'needs_login' and reason ->> 'code' in ('rotation_lost', 'grant_dead')",
-        )
-        .bind(account)
-        .execute(&mut *tx)
-        .await?
-        .rows_affected()
-            == 1;
-        if healed {
-            open_lanes(&mut tx, &[account]).await?;
-        }
-        tx.commit().await?;
-        Ok(healed)
+/// Tokens that came late have proved good: an account that was stopped for want of them goes on, in the commit that keeps them.
+pub(crate) async fn heal(tx: &mut Conn, account: i64) -> Result<(), StoreError> {
+    let is_stopped: bool = sqlx::query_scalar(
+        "-- heal: look
+        select exists (select 1 from crier.accounts
+          where id = $1 and status = 'needs_login' and reason ->> 'code' in ('rotation_lost', 'grant_dead'))",
+    )
+    .bind(account)
+    .fetch_one(&mut *tx)
+    .await?;
+    if !is_stopped {
+        return Ok(());
     }
+    lock_lanes(tx, &[account]).await?;
+    let healed = sqlx::query(
+        "-- heal
+        update crier.accounts set status = 'active', reason = null, updated_at = crier.now()
+         where id = $1 and status = 'needs_login' and reason ->> 'code' in ('rotation_lost', 'grant_dead')",
+    )
+    .bind(account)
+    .execute(&mut *tx)
+    .await?;
+    if healed.rows_affected() == 1 {
+        open_lanes(tx, &[account]).await?;
+        tracing::info!(
+            account_id = account,
+            "its new tokens came after all: an account goes on"
+        );
+    }
+    Ok(())
 }
 
 /// False if the lease is gone.
 pub(crate) async fn end_refresh(tx: &mut Conn, lease: &Lease) -> Result<bool, StoreError> {
-    // Where commits need not reach the disk, this one does: X has spent the token that a crash would bring back.
     let ended = sqlx::query(
         "-- end_refresh
-        delete from crier.leases where kind = 'refresh' and subject = $1 and token = $2
-        returning case current_setting('synchronous_commit') when 'off' then set_config('synchronous_commit', 'on', true) end",
+        delete from crier.leases where kind = 'refresh' and subject = $1 and token = $2",
     )
-        .bind(lease.subject)
-        .bind(lease.token)
-        .execute(tx)
-        .await?;
+    .bind(lease.subject)
+    .bind(lease.token)
+    .execute(tx)
+    .await?;
     Ok(ended.rows_affected() == 1)
 }

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::accounts::{OAuth2Tokens, OpenedTokens};
+use crate::refresh::heal;
 use crate::{KeyError, Store, StoreError};
 
 /// What a rotation is sealed for.
@@ -165,6 +166,9 @@ impl Store {
         let kept = self
             .replace_tokens(&mut tx, account, spent, &rotation.tokens)
             .await?;
+        if kept {
+            heal(&mut tx, account).await?;
+        }
         tx.commit().await?;
         Ok(if kept {
             PutBack::Kept

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Worker;
 use crate::reasons::{status, why};
-use crate::token::NoToken;
+use crate::token::{NoToken, can_be_refreshed};
 
 /// How long one account of an app that reopens goes ahead of the others: longer than a refresh and a create call. X may
 /// take a read and refuse the post.
@@ -116,7 +116,10 @@ impl Worker {
                 }
             };
             let begin = Instant::now();
-            let answer = self.x.me(&auth).await;
+            let answer = tokio::select! {
+                answer = self.x.me(&auth) => answer,
+                () = self.quit.hurried() => return Ok(Heard::Nothing),
+            };
             let took = begin.elapsed();
             match answer {
                 Ok(reply) => {
@@ -130,7 +133,10 @@ impl Worker {
                     let verdict = judge(Step::Read, &fault);
                     self.metrics
                         .x_request(Endpoint::Me, status(&fault), Some(verdict.code), took);
-                    if verdict.action == Action::RefreshToken && spent.is_none() {
+                    if verdict.action == Action::RefreshToken
+                        && spent.is_none()
+                        && can_be_refreshed(&auth)
+                    {
                         spent = Some(version);
                         continue;
                     }

@@ -12,6 +12,7 @@
 
 use std::time::{Duration, Instant};
 
+use backon::Retryable as _;
 use crier_core::answer::CallFault;
 use crier_core::retry::{Pace, next_attempt, not_before};
 use crier_core::verdict::{Action, Step, judge};
@@ -24,7 +25,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use crate::Worker;
-use crate::attempt::{SKEW_ALLOWANCE, latest_departure};
+use crate::attempt::{SKEW_ALLOWANCE, lasting, latest_departure};
 use crate::reasons::{plain_why, why};
 use crate::token::{NoToken, TokenWait};
 
@@ -156,7 +157,7 @@ impl Worker {
             client_secret: old.client_secret.clone(),
         };
         let departure = Departure::until(begin + latest_departure(self.x.config()));
-        let call = self.x.refresh_until(&app, &refresh_token, &departure);
+        let call = self.x.refresh(&app, &refresh_token, &departure);
         let reply = match call.await {
             Ok(reply) => reply.value,
             Err(fault) => return Err(self.refused(lease, &old, fault).await),
@@ -180,7 +181,6 @@ impl Worker {
             });
         }
         self.metrics.token_refresh_ended(RefreshEnd::Ok);
-        self.proved(lease.account).await;
         self.read_tokens(lease.account).await
     }
 
@@ -188,7 +188,7 @@ impl Worker {
     async fn refused(&self, lease: &Lease, old: &OpenedTokens, fault: CallFault) -> NoToken {
         let verdict = judge(Step::Token, &fault);
         let before = old.refreshes.doubt;
-        let now = match self.store.now().await {
+        let now = match self.lastingly(|| self.store.now()).await {
             Ok(now) => now,
             // The lease runs out, and the doubt is written.
             Err(error) => return NoToken::Store(error),
@@ -213,7 +213,10 @@ impl Worker {
                 let why = lost(old, doubt, held);
                 let until = held.then_some(doubt.since + GRACE);
                 let noted = refused(until.unwrap_or(now + NO_HEEDED), why.error.clone());
-                if let Err(error) = self.store.refuse_refresh(lease, &noted).await {
+                if let Err(error) = self
+                    .lastingly(|| self.store.refuse_refresh(lease, &noted))
+                    .await
+                {
                     return of_store(error);
                 }
                 let end = if held {
@@ -229,7 +232,10 @@ impl Worker {
             }
             (Action::PauseAccount, _) => {
                 let noted = refused(now + NO_HEEDED, why(&fault, verdict, Step::Token).error);
-                let held = match self.store.refuse_refresh(lease, &noted).await {
+                let held = match self
+                    .lastingly(|| self.store.refuse_refresh(lease, &noted))
+                    .await
+                {
                     Ok(()) => true,
                     Err(StoreError::LeaseLost { .. }) => false,
                     Err(error) => return NoToken::Store(error),
@@ -262,10 +268,13 @@ impl Worker {
                 self.metrics.token_refresh_ended(RefreshEnd::Error);
                 let why = why(&fault, verdict, Step::Token);
                 let noted = refused(until, why.error.clone());
-                if let Err(error) = self.store.refuse_refresh(lease, &noted).await {
+                if let Err(error) = self
+                    .lastingly(|| self.store.refuse_refresh(lease, &noted))
+                    .await
+                {
                     return of_store(error);
                 }
-                if matches!(action, Action::PauseApp | Action::WaitForLimit) {
+                if action == Action::PauseApp {
                     return NoToken::Fault(fault);
                 }
                 later(Some(until), why, Some(fault))
@@ -273,18 +282,33 @@ impl Worker {
         }
     }
 
-    /// Gives the right to refresh back; false if that was not to be done. It runs out by itself then.
-    async fn give_back_refresh(&self, lease: &Lease) -> bool {
-        match self.store.abandon_refresh(lease).await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!(
-                    account_id = lease.account,
-                    code = error.code(),
-                    "the right to refresh a token could not be given back: {error}"
-                );
-                !matches!(error, StoreError::LeaseLost { .. })
-            }
+    /// What X answered, again and again until the database takes it, for as long as the lease: forgotten, it would be a doubt.
+    async fn lastingly<T, F: Future<Output = Result<T, StoreError>>>(
+        &self,
+        write: impl Fn() -> F,
+    ) -> Result<T, StoreError> {
+        write
+            .retry(lasting().with_total_delay(Some(REFRESH_LEASE)))
+            .when(StoreError::is_outage)
+            .notify(|error, _| {
+                if self.metrics.db_error("refresh") {
+                    tracing::warn!(
+                        code = error.code(),
+                        "what X answered to a refresh cannot be written, trying again: {error}"
+                    );
+                }
+            })
+            .await
+    }
+
+    /// Gives the right to refresh back; otherwise it runs out by itself.
+    async fn give_back_refresh(&self, lease: &Lease) {
+        if let Err(error) = self.store.abandon_refresh(lease).await {
+            tracing::warn!(
+                account_id = lease.account,
+                code = error.code(),
+                "the right to refresh a token could not be given back: {error}"
+            );
         }
     }
 
@@ -305,7 +329,6 @@ impl Worker {
                         "the refreshed tokens of `{}` were left behind by a process that died, and are in the database now",
                         rotation.handle
                     );
-                    self.proved(rotation.account).await;
                     self.rescue.forget(&file).await;
                 }
                 Ok(PutBack::Needless) => self.rescue.forget(&file).await,
@@ -318,24 +341,6 @@ impl Worker {
             }
         }
         kept
-    }
-
-    /// The account has good tokens: what was stopped for want of them goes on.
-    async fn proved(&self, account: i64) {
-        match self.store.refresh_proved(account).await {
-            Ok(false) => {}
-            Ok(true) => {
-                tracing::info!(
-                    account_id = account,
-                    "its new tokens came after all: an account goes on"
-                );
-            }
-            Err(error) => tracing::warn!(
-                account_id = account,
-                code = error.code(),
-                "it could not be noted that an account has good tokens; if it waits for a login: `crier accounts resume`: {error}"
-            ),
-        }
     }
 }
 

@@ -130,11 +130,6 @@ impl XClient {
         self.clock.told(now);
     }
 
-    /// X's time, as its last answer stated it.
-    pub fn now_there(&self) -> Option<DateTime<Utc>> {
-        self.clock.now()
-    }
-
     /// The configuration it was made of.
     pub fn config(&self) -> &XConfig {
         &self.config

@@ -25,13 +25,6 @@ impl XClock {
             Some((now.timestamp(), Instant::now()));
     }
 
-    /// What it shows now.
-    pub(crate) fn now(&self) -> Option<DateTime<Utc>> {
-        let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (then_s, at) = known?;
-        DateTime::from_timestamp(then_s.saturating_add(passed_s(at)), 0)
-    }
-
     /// What a signature is to state where this machine's clock shows `own_s`.
     fn correct(&self, own_s: i64) -> i64 {
         let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);

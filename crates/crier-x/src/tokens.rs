@@ -31,43 +31,23 @@ pub struct Tokens {
 }
 
 impl XClient {
-    /// Trades a refresh token for new tokens. Make them durable before using them: the old refresh token is spent.
+    /// Trades a refresh token for new tokens, if it can leave in time: who stood still meanwhile spends no token that another
+    /// has spent since. Make them durable before using them: the old refresh token is spent.
     ///
     /// # Errors
-    /// A fault other than `NotSent` and `Refused` leaves open whether the token was rotated.
+    /// `NotSent` if it was too late. A fault other than that and `Refused` leaves open whether the token was rotated.
     pub async fn refresh(
         &self,
         app: &AppCredentials,
         refresh_token: &SecretString,
-    ) -> Result<Reply<Tokens>, CallFault> {
-        self.refresh_by(app, refresh_token, None).await
-    }
-
-    /// The same, if it can leave in time: who stood still meanwhile spends no token that another has spent since.
-    ///
-    /// # Errors
-    /// As [`XClient::refresh`]; `NotSent` if it was too late.
-    pub async fn refresh_until(
-        &self,
-        app: &AppCredentials,
-        refresh_token: &SecretString,
         departure: &Departure,
-    ) -> Result<Reply<Tokens>, CallFault> {
-        self.refresh_by(app, refresh_token, Some(departure)).await
-    }
-
-    async fn refresh_by(
-        &self,
-        app: &AppCredentials,
-        refresh_token: &SecretString,
-        departure: Option<&Departure>,
     ) -> Result<Reply<Tokens>, CallFault> {
         let form = vec![
             ("grant_type", "refresh_token".to_owned()),
             ("refresh_token", refresh_token.expose_secret().to_owned()),
         ];
         let secrets = vec![refresh_token.expose_secret().to_owned()];
-        self.token(app, form, secrets, departure).await
+        self.token(app, form, secrets, Some(departure)).await
     }
 
     /// Trades the code of a consent (30 seconds old at most) for tokens, with the PKCE verifier it was asked with.

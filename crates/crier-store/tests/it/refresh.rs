@@ -298,19 +298,25 @@ async fn tokens_that_come_late_let_the_account_go_on_unless_it_was_stopped_for_a
     let account = db.account("acme", 1).await.id;
     db.sql("insert into crier.jobs (account, text) values ('acme', 'x')")
         .await;
-    for (status, code, goes_on) in [
+    for (version, (status, code, goes_on)) in (1..).zip([
         ("needs_login", "rotation_lost", true),
         ("needs_login", "grant_dead", true),
         ("needs_login", "revoked", false),
         ("suspended", "account_suspended", false),
         ("paused", "paused", false),
-    ] {
+    ]) {
         db.store
             .pause_account(account, status, &json!({"code": code}))
             .await
             .unwrap();
-        let proved = db.store.refresh_proved(account).await.unwrap();
-        assert_eq!(proved, goes_on, "{code}");
+        let lease = db.store.begin_refresh(Uuid::new_v4(), account, TTL).await;
+        let lease = lease.unwrap().unwrap();
+        db.store
+            .finish_refresh(&lease, version, &pair("new", 7200))
+            .await
+            .unwrap();
+        let seen = db.one("select status from crier.accounts").await;
+        assert_eq!(seen["status"] == "active", goes_on, "{code}");
     }
     db.drop().await;
 }

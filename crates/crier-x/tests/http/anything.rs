@@ -146,7 +146,7 @@ pub(crate) async fn every_call(x: &XClient) -> Vec<CallFault> {
         x.media_status(&auth, "1").await.err(),
         x.media_metadata(&auth, "1", "alt").await.err(),
         x.media_subtitles(&auth, &subtitles).await.err(),
-        x.refresh(&app, &token).await.err(),
+        x.refresh(&app, &token, &in_time()).await.err(),
         x.exchange_code(&app, &token, "http://127.0.0.1/", &token)
             .await
             .err(),

@@ -213,7 +213,7 @@ async fn an_unreadable_grant_is_no_answer_and_not_shown() {
         let detail = no_answer(
             server
                 .client()
-                .refresh(&app, &"r-hunter22".into())
+                .refresh(&app, &"r-hunter22".into(), &in_time())
                 .await
                 .unwrap_err(),
         );
@@ -365,7 +365,12 @@ async fn a_secret_that_comes_back_is_not_passed_on() {
         client_id: "cid".into(),
         client_secret: None,
     };
-    let answer = refused(there.refresh(&app, &"r-hunter22".into()).await.unwrap_err());
+    let answer = refused(
+        there
+            .refresh(&app, &"r-hunter22".into(), &in_time())
+            .await
+            .unwrap_err(),
+    );
     assert_eq!(answer.title, "invalid_request");
     assert!(!answer.detail.contains("r-hunter22 "), "{answer:?}");
 }

@@ -333,7 +333,11 @@ async fn a_life_that_no_calendar_holds_is_cut() {
         let address = raw(whole("200 OK", body.as_bytes()).leak()).await;
         let x = client(address, crier_x::MediaEncoding::Json);
         let year = 366 * 86_400;
-        let tokens = x.refresh(&app, &"r".into()).await.unwrap().value;
+        let tokens = x
+            .refresh(&app, &"r".into(), &in_time())
+            .await
+            .unwrap()
+            .value;
         assert_eq!(tokens.expires_in_s, year, "{life}");
         let state = x.media_finalize(&bearer(), "1").await.unwrap().value;
         assert_eq!(state.expires_after_s, Some(year), "{life}");

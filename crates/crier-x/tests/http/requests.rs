@@ -41,7 +41,7 @@ async fn refresh_of_a_confidential_app() {
     .await;
     let reply = server
         .client()
-        .refresh(&confidential(), &"old+r/=".into())
+        .refresh(&confidential(), &"old+r/=".into(), &in_time())
         .await
         .unwrap();
     assert_eq!(reply.value.access_token.expose_secret(), "new-a");
@@ -75,7 +75,7 @@ async fn refresh_of_a_public_app_and_a_sparse_answer() {
     let server = Server::ok(json!({"access_token": "new-a"})).await;
     let tokens = server
         .client()
-        .refresh(&public(), &"old-r".into())
+        .refresh(&public(), &"old-r".into(), &in_time())
         .await
         .unwrap()
         .value;
@@ -143,7 +143,10 @@ async fn tokens_go_to_the_token_base_and_prefixes_stay() {
         Url::parse(&format!("http://{}{path}", server.address)).unwrap()
     };
     let there = XClient::new(XConfig::new(base(&api, "/x/"), base(&token, "/t"))).unwrap();
-    there.refresh(&public(), &"r".into()).await.unwrap();
+    there
+        .refresh(&public(), &"r".into(), &in_time())
+        .await
+        .unwrap();
     assert_eq!(there.me(&bearer()).await.unwrap().value.username, "acme");
     assert_eq!(token.only().line, "POST /t/2/oauth2/token");
     assert_eq!(api.only().line, "GET /x/2/users/me");

@@ -1,6 +1,6 @@
 //! Whatever Postgres does, or is made to do: nothing is lost, nothing goes out twice, and crier goes on by itself.
 
-mod cluster;
+pub(crate) mod cluster;
 mod full;
 mod pooler;
 mod restart;

@@ -10,6 +10,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
+/// Of one account whose grant X has ended: nobody is to ask again for ten seconds, so that the account is stopped by then. The
+/// attempt that heard it is written a moment later.
+pub(crate) const NO_HEEDED: &str = "select refresh_not_before >= (select max(started_at) from crier.attempts) + interval '9 seconds' as done
+  from crier.credentials where kind = 'oauth2'";
 pub(crate) const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 pub(crate) struct Stage {

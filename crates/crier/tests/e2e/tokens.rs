@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use self::line::Line;
-use crate::support::{Role, Stage};
+use crate::postgres::cluster::Cluster;
+use crate::support::{NO_HEEDED, Role, Stage};
 
 const SOON: Duration = Duration::from_mins(1);
 const TOKEN: &str = "POST /2/oauth2/token";
@@ -322,6 +323,7 @@ async fn new_tokens_that_died_with_their_process_are_told_as_lost_once_nobody_ca
             .await;
         stage.until(done, SOON).await;
     }
+    stage.until(NO_HEEDED, SOON).await;
     let seen = account(&stage).await;
     let reason = |key: &str| seen["reason"][key].as_str().unwrap().to_owned();
     assert_eq!(reason("code"), "rotation_lost");
@@ -440,4 +442,40 @@ async fn an_answer_that_is_cut_off_takes_the_grant_along_and_says_so_at_once() {
         crier.stop().await;
         stage.done().await;
     }
+}
+
+#[tokio::test]
+async fn tokens_that_are_put_back_last_where_commits_need_not() {
+    let mut cluster = Cluster::start(&["synchronous_commit=off", "wal_writer_delay=10s"]).await;
+    let (stage, folder) = (Stage::on(cluster.url(), &json!({})).await, Folder::new());
+    stage.account("acme").await;
+    stage.sql(EXPIRE).await;
+    stage
+        .sql("insert into crier.jobs (account, text) values ('acme', 'with new tokens')")
+        .await;
+    stage.sql(BLOCK).await;
+    let crier = start(&stage, folder.path());
+    folder.file().await;
+    crier.kill().await;
+    // Nothing else that is to last may follow.
+    stage.sql("select crier.cancel(1)").await;
+    stage.sql(UNBLOCK).await;
+    let crier = start(&stage, folder.path());
+    stage
+        .until(
+            "select version = 2 as done from crier.credentials where kind = 'oauth2'",
+            SOON,
+        )
+        .await;
+    while !folder.files().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    cluster.stop_at_once().await;
+    crier.kill().await;
+    cluster.run().await;
+    let kept = stage
+        .rows("select version from crier.credentials where kind = 'oauth2'")
+        .await;
+    assert_eq!(kept, [json!({"version": 2})]);
+    stage.done().await;
 }

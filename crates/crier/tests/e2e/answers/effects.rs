@@ -136,7 +136,12 @@ fn published(case: &Case, seen: &Seen) -> Vec<(&'static str, bool)> {
         }
         Action::WaitForLimit => {
             let free = ("at no cost", seen.attempts == 0);
-            let closed = ("for the whole account", seen.closed);
+            let closed = if case.way == Way::Token {
+                // The next refresh waits; what a token that is still good does is no matter of this limit.
+                ("and no other call", !seen.closed)
+            } else {
+                ("for the whole account", seen.closed)
+            };
             let later = ("for a while", seen.waits_s > 30.0);
             [ended("snoozed"), vec![scheduled, free, closed, later]].concat()
         }

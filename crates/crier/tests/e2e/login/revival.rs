@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::person::{Login, get};
 use super::stage;
-use crate::support::Stage;
+use crate::support::{NO_HEEDED, Stage};
 
 const SOON: Duration = Duration::from_secs(30);
 const NEEDS_LOGIN: &str = "select status = 'needs_login' as done from crier.accounts";
@@ -54,6 +54,8 @@ async fn a_dead_grant_waits_for_a_login_and_its_jobs_then_go_out_by_themselves()
         .sql("insert into crier.jobs (account, text) values ('acme', 'first'), ('acme', 'second')")
         .await;
     stage.until(NEEDS_LOGIN, SOON).await;
+    // Between X's no and the stop nobody else asked.
+    stage.until(NO_HEEDED, SOON).await;
     // Three commands say what is wrong and what ends it.
     let cure = "`crier auth login --account acme`; its jobs then go on by themselves";
     let shown = stage.done_by(&["accounts", "show", "acme"]).await;

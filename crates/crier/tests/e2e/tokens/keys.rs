@@ -41,6 +41,15 @@ async fn keys_are_changed_while_workers_publish_and_refresh_and_a_kill_in_betwee
         .unwrap()
         .to_owned();
     assert_eq!(mode(new.as_ref()), 0o600);
+    let hook = [
+        "webhooks",
+        "add",
+        "ops",
+        "https://hooks.example.com/secret",
+        "--events",
+        "missed",
+    ];
+    stage.done_by(&hook).await;
     let (code, _, err) = stage.say(&["keys", "new", "--file", new]).await;
     assert_eq!(code, Some(1), "no key is written over: {err}");
     let secret = std::fs::read_to_string(new).unwrap().trim().to_owned();
@@ -95,7 +104,8 @@ async fn keys_are_changed_while_workers_publish_and_refresh_and_a_kill_in_betwee
     );
     assert_eq!(rotate().await["resealed"], 0, "again is nothing");
     let left = format!(
-        "select 1 from crier.credentials where key_id <> '{id}' union all select 1 from crier.apps where key_id <> '{id}'"
+        "select 1 from crier.credentials where key_id <> '{id}' union all select 1 from crier.apps where key_id <> '{id}'
+           union all select 1 from crier.webhooks where key_id <> '{id}'"
     );
     assert_eq!(stage.rows(&left).await, [json!(null); 0]);
     crier.stop().await;
