@@ -285,7 +285,7 @@ async fn fail(
     if jobs.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(sqlx::query_scalar(
+    let failed: Vec<i64> = sqlx::query_scalar(
         "-- settle_checks: fail
         update crier.jobs j set state = 'failed', error = x.error, warning = null
           from unnest($1::bigint[], $2::jsonb[]) as x(id, error)
@@ -295,8 +295,16 @@ async fn fail(
     )
     .bind(&jobs)
     .bind(&errors)
-    .fetch_all(tx)
-    .await?)
+    .fetch_all(&mut *tx)
+    .await?;
+    // A person's retry begins anew, and what is not ended stays suspect.
+    sqlx::query(
+        "-- settle_checks: suspects\ndelete from crier.suspects where step = 'checks' and subject = any($1)",
+    )
+    .bind(&failed)
+    .execute(&mut *tx)
+    .await?;
+    Ok(failed)
 }
 
 async fn warn(tx: &mut Conn, change: &[(&Check, &CheckDraft, &Finding)]) -> Result<(), StoreError> {

@@ -219,6 +219,11 @@ impl Store {
                     &why.error,
                 )
                 .await?;
+                // Whoever writes this lives.
+                sqlx::query("-- settle\nupdate crier.jobs_open set crashes = 0 where id = $1 and crashes > 0")
+                    .bind(lease.subject)
+                    .execute(&mut *tx)
+                    .await?;
                 sqlx::query("-- settle\nupdate crier.reconciles set next_at = crier.now() + $2 * interval '1 microsecond' where job_id = $1")
                     .bind(lease.subject)
                     .bind(micros(*look_after))

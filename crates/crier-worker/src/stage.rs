@@ -226,7 +226,6 @@ impl Worker {
                         store.upload_ready(upload, left_s)
                     })
                     .await;
-                tracing::info!(job, position, "media {position} of job {job} is ready");
                 (UploadEnd::Ready, "ready".to_owned(), written.map(drop))
             }
             Err(Stop::Failed(why)) => {
@@ -271,7 +270,9 @@ impl Worker {
         match written {
             Ok(()) => {
                 self.metrics.upload_ended(how);
-                if how != UploadEnd::Ready {
+                if how == UploadEnd::Ready {
+                    tracing::info!(job, position, "media {position} of job {job} is ready");
+                } else {
                     tracing::warn!(
                         job,
                         position,

@@ -192,3 +192,28 @@ async fn checks_of_ended_and_removed_jobs_leave_the_inbox() {
     assert_eq!(db.store.due_checks(9).await.unwrap(), []);
     db.drop().await;
 }
+
+#[tokio::test]
+async fn a_suspect_is_cleared_in_the_commit_that_ends_its_job_and_in_no_other() {
+    let db = Db::new().await;
+    db.account("acme", 1).await;
+    db.sql(
+        "insert into crier.jobs (account, text, run_at) values ('acme', 'kills', crier.now() + interval '1 day');
+         insert into crier.suspects (step, subject, crashes) values ('checks', 1, 3)",
+    )
+    .await;
+    let check = one(&db).await;
+    let suspects = async || {
+        let row = db.one("select count(*) as n from crier.suspects").await;
+        row["n"].as_i64().unwrap()
+    };
+    // Somebody edits it meanwhile: it is looked at once more, as a suspect.
+    db.sql("update crier.jobs set text = 'edited' where id = 1")
+        .await;
+    let fail = || Finding::Fail(fault("quarantined"));
+    assert!(settle(&db, &check, fail()).await.is_empty());
+    assert_eq!(suspects().await, 1);
+    assert_eq!(settle(&db, &one(&db).await, fail()).await, [1]);
+    assert_eq!(suspects().await, 0, "a person's retry begins anew");
+    db.drop().await;
+}

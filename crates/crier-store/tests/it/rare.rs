@@ -313,3 +313,16 @@ async fn what_was_inserted_into_a_paused_campaign_goes_on_if_it_is_resumed_befor
     assert_eq!(db.state(1).await, "scheduled");
     db.drop().await;
 }
+
+#[tokio::test]
+async fn a_worker_that_lives_through_a_call_ends_the_row_of_crashes() {
+    let db = Db::new().await;
+    db.account("acme", 1).await;
+    db.sql("insert into crier.jobs (account, text) values ('acme', 'x'); update crier.jobs_open set crashes = 2")
+        .await;
+    let job = send(&db, &[]).await;
+    lose(&db, &job).await;
+    let seen = db.one("select state, crashes from crier.jobs").await;
+    assert_eq!(seen, json!({"state": "unknown", "crashes": 0}));
+    db.drop().await;
+}
