@@ -1,7 +1,8 @@
 //! Jobs whose time has come and that are not on X: what somebody who was called asks for first.
 //!
 //! **Invariant:** what it costs depends on how many are asked for, not on how many wait, are due or have ended: what is to go out,
-//! and what is stopped, are each read from the most late job on, along an index of `run_at`.
+//! and what is stopped, are each read from the most late job on, along an index of `run_at`. With a filter, what is due and not
+//! meant is passed over.
 
 use serde::Serialize;
 use serde_json::Value;

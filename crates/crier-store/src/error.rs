@@ -132,7 +132,7 @@ impl StoreError {
         error.as_database_error()
     }
 
-    /// Whether the database failed, and not what was asked of it: the same may succeed a moment later.
+    /// Whether the database failed, or somebody's lock or trigger stood in the way: the same may succeed a moment later.
     pub const fn is_outage(&self) -> bool {
         matches!(self, Self::Database(_) | Self::Connect(_))
     }

@@ -27,6 +27,13 @@ pub struct SealedCount {
     pub hosts: Vec<String>,
 }
 
+impl SealedCount {
+    /// All values that are sealed with it.
+    pub const fn values(&self) -> i64 {
+        self.oauth2 + self.oauth1 + self.apps + self.webhooks
+    }
+}
+
 /// A sealed value that is not under the current key.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct SealedRow {

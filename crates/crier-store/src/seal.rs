@@ -17,7 +17,7 @@ const KEY_BYTES: usize = 32;
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum KeyError {
     /// Not 32 bytes in base64.
-    #[error("the key must be 32 bytes in base64; `openssl rand -base64 32` makes one")]
+    #[error("the key must be 32 bytes in base64")]
     Form,
     /// The value was sealed with another key.
     #[error("it was sealed with key `{sealed_with}`, and what is configured is {configured}")]

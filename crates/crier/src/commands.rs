@@ -28,6 +28,9 @@ use crate::config::Config;
 use crate::lifecycle::Hangups;
 use crate::screen::Screen;
 
+/// A process that was seen so many seconds ago is here: it notes that every [`run::PRESENCE`].
+const SEEN_S: u32 = 30;
+
 /// What every command is given.
 #[derive(Debug)]
 pub(crate) struct Context {

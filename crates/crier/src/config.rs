@@ -20,7 +20,7 @@ use secrecy::SecretString;
 use serde_yaml::{Mapping, Value};
 
 pub(crate) use reload::{Obeyed, differing_files, obeyed};
-pub(crate) use sections::{App, Config};
+pub(crate) use sections::{App, Config, Pooler};
 pub(crate) use words::{example, markdown, schema};
 
 use crate::exit::{Refusal, Refuse};
@@ -139,11 +139,13 @@ fn read(text: &str, variables: &[(String, String)]) -> anyhow::Result<Config> {
 }
 
 /// Settings that are secrets.
-const SECRETS: [(&str, &str); 4] = [
+pub(crate) const SECRETS: [(&str, &str); 6] = [
     ("database", "url"),
+    ("database", "direct_url"),
     ("app", "client_secret"),
     ("app", "consumer_secret"),
     ("secrets", "key"),
+    ("secrets", "other_keys"),
 ];
 
 /// Refuses what would be repeated, word for word, by the complaint that it is of the wrong kind, and may be a secret.

@@ -47,6 +47,9 @@ pub(crate) struct Reloads {
     metrics: Metrics,
 }
 
+/// Settings, and what their files hold.
+type Read = (Config, Vec<(&'static str, SecretString)>);
+
 /// What came of reading the settings anew.
 #[derive(Debug)]
 struct Reloaded {
@@ -87,7 +90,12 @@ impl Reloads {
                 return;
             }
             supervisor::reloading();
-            match self.reload(&listeners).await {
+            // A file may be one that lets a reader wait; a stop does not wait for it.
+            let read = tokio::select! {
+                read = Self::read(self.file.clone()) => read,
+                () = stop.soft.cancelled() => return,
+            };
+            match read.and_then(|read| self.reload(read, &listeners)) {
                 Ok(reloaded) => self.say(&reloaded),
                 Err(error) => {
                     self.metrics.config_refused();
@@ -118,15 +126,20 @@ impl Reloads {
         }
     }
 
-    async fn reload(&mut self, listeners: &Listeners) -> anyhow::Result<Reloaded> {
-        let file = self.file.clone();
-        // A file may be one that lets a reader wait.
+    async fn read(file: Option<PathBuf>) -> anyhow::Result<Read> {
         let read = tokio::task::spawn_blocking(move || {
             let config = config::load(file.as_deref())?;
             let files = config.files()?;
             anyhow::Ok((config, files))
         });
-        let (mut config, files) = read.await.context("reading the settings broke down")??;
+        read.await.context("reading the settings broke down")?
+    }
+
+    fn reload(
+        &mut self,
+        (mut config, files): Read,
+        listeners: &Listeners,
+    ) -> anyhow::Result<Reloaded> {
         if let Some(adopted) = &self.adopted {
             adopted.give_to(&mut config);
         }
@@ -138,7 +151,11 @@ impl Reloads {
         let changed = wanted.differing(&self.holds)?;
         let now = wanted.differing(&self.began)?;
         waiting.retain(|key| !now.contains(key));
-        waiting.extend(differing_files(&files, &self.files));
+        for key in differing_files(&files, &self.files) {
+            if !waiting.contains(&key) {
+                waiting.push(key);
+            }
+        }
         check_filter(&wanted.log.filter).refused("`log.filter` cannot be used")?;
         let x = match &listeners.worker {
             Some((_, x)) => Some(

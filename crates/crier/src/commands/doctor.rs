@@ -19,8 +19,6 @@ use crate::{connect, host};
 
 /// Notifications arrive at once, or not at all.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// A process notes every ten seconds that it is here.
-const SEEN_S: u32 = 30;
 /// A transaction that is open for longer than this is told of: crier's own last seconds at most.
 const LONG: Duration = Duration::from_secs(30);
 /// Oldest Postgres that crier's tables work on.
@@ -313,7 +311,7 @@ async fn holders(store: &Store, report: &mut Report) -> anyhow::Result<()> {
 }
 
 async fn present(store: &Store, report: &mut Report) -> anyhow::Result<()> {
-    let present = store.present(SEEN_S).await?;
+    let present = store.present(super::SEEN_S).await?;
     let processes = present.iter().map(|role| {
         format!(
             "{} as {} on {} (version {})",

@@ -22,8 +22,6 @@ use crate::screen::{counted, note};
 
 /// Values read at once.
 const BATCH: i64 = 200;
-/// A process notes every ten seconds that it is here.
-const SEEN_S: u32 = 30;
 /// Rounds over what others wrote or held locked meanwhile.
 const ROUNDS: usize = 20;
 /// Between two of them.
@@ -81,6 +79,9 @@ fn new(context: &Context, file: Option<PathBuf>) -> anyhow::Result<()> {
     let text = new_key();
     let id = SealKey::from_base64(&text.clone().into())?.id().to_owned();
     let Some(file) = file else {
+        if context.screen.json {
+            return context.screen.object(&json!({"key": id, "secret": text}));
+        }
         context.screen.line(&text);
         note(&format!("its name is {id}"));
         return Ok(());
@@ -116,7 +117,7 @@ fn role(known: &[String], id: &str) -> &'static str {
 
 /// What is there by key, also of keys that are configured and have sealed nothing.
 async fn counts(store: &Store) -> anyhow::Result<Vec<SealedCount>> {
-    let mut counts = store.sealed_counts(SEEN_S).await?;
+    let mut counts = store.sealed_counts(super::SEEN_S).await?;
     for id in store.key_ids() {
         if counts.iter().all(|count| count.key_id != id) {
             counts.push(SealedCount {
@@ -190,7 +191,7 @@ async fn rotate(context: &Context, dry_run: bool) -> anyhow::Result<()> {
         .await?
         .iter()
         .filter(|count| count.key_id != current)
-        .map(|count| count.oauth2 + count.oauth1 + count.apps + count.webhooks)
+        .map(SealedCount::values)
         .sum();
     if dry_run {
         if context.screen.json {
@@ -280,9 +281,7 @@ async fn report(
 ) -> anyhow::Result<()> {
     let counts = counts(store).await?;
     let others = || counts.iter().filter(|count| count.key_id != current);
-    let left: i64 = others()
-        .map(|count| count.oauth2 + count.oauth1 + count.apps)
-        .sum();
+    let left: i64 = others().map(SealedCount::values).sum();
     let sealing: i64 = others().map(|count| count.processes).sum();
     if context.screen.json {
         context.screen.object(&json!({

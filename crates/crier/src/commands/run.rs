@@ -59,9 +59,16 @@ impl Options {
         if !self.embedded {
             return roles(context, Roles::BOTH).await;
         }
-        if context.config.database.url.is_some() || context.config.database.url_file.is_some() {
+        let database = &context.config.database;
+        if [&database.url, &database.direct_url]
+            .into_iter()
+            .any(Option::is_some)
+            || [&database.url_file, &database.direct_url_file]
+                .into_iter()
+                .any(Option::is_some)
+        {
             return Refusal::new("a database is configured already")
-                .hint("leave out --embedded to use it, or unset DATABASE_URL")
+                .hint("leave out --embedded to use it, or unset DATABASE_URL, `database.url` and `database.direct_url`")
                 .fail();
         }
         // From here on signals stop us, and so the server: it is stopped on every way out.
@@ -264,6 +271,9 @@ async fn serve(
     // Before the database is let go of, which may take its time if it is away.
     let held = rescue.held();
     if !held.is_empty() {
+        if let Err(error) = &ended {
+            tracing::error!("{error:#}");
+        }
         return Err(left_in_hand(&held));
     }
     // Neither a database nor a collector that hangs must keep the process from ending.

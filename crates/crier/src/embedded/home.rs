@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::user::Owner;
 use super::{Server, ServerOptions, binaries, write_private};
-use crate::config::Config;
+use crate::config::{Config, Pooler};
 use crate::exit::{Refusal, Refuse};
 use crate::processes::{Signal, signal};
 use crate::screen::note;
@@ -34,6 +34,9 @@ impl Adopted {
     /// Puts the server, and the key unless one is set, into the settings.
     pub(crate) fn give_to(&self, config: &mut Config) {
         config.database.url = Some(self.url.clone());
+        config.database.direct_url = None;
+        config.database.direct_url_file = None;
+        config.database.pooler = Pooler::None;
         if config.secrets.key.is_none() && config.secrets.key_file.is_none() {
             config.secrets.key_file = Some(self.key_file.clone());
         }

@@ -179,6 +179,12 @@ fn wrong_input_is_answered_with_what_to_do() {
                 "hint: leave out --embedded",
             ],
         ),
+        (
+            &["run", "--embedded"],
+            &[("CRIER__DATABASE__DIRECT_URL", "postgres://h/d")],
+            1,
+            &["a database is configured already", "`database.direct_url`"],
+        ),
         (&["post", "hi"], &[], 2, &["--account"]),
         (&["jobs", "settle", "7"], &[], 2, &["--published"]),
         (
@@ -266,4 +272,12 @@ fn a_reader_that_stops_early_is_no_error() {
         err: String::from_utf8(output.stderr).unwrap(),
     };
     assert_eq!((said.code, said.err.as_str()), (0, ""));
+}
+
+#[test]
+fn a_new_key_is_json_if_json_is_asked_for() {
+    let said = crier(&["keys", "new", "--json"]);
+    let made: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((said.code, made["key"].as_str().unwrap().len()), (0, 8));
+    assert_eq!(made["secret"].as_str().unwrap().len(), 44);
 }

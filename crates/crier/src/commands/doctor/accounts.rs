@@ -4,7 +4,8 @@
 
 use crier_store::{AccountRow, Store, StoreError};
 
-use super::{Mark, Report, SEEN_S};
+use super::super::SEEN_S;
+use super::{Mark, Report};
 use crate::commands::standing::{Stops, needs};
 use crate::config::Config;
 use crate::connect;
@@ -98,7 +99,7 @@ async fn keys(store: &Store, report: &mut Report) -> anyhow::Result<()> {
     let known = store.key_ids();
     let counts = store.sealed_counts(SEEN_S).await?;
     for count in &counts {
-        let rows = count.oauth2 + count.oauth1 + count.apps;
+        let rows = count.values();
         let (what, hint) = match known.iter().position(|id| *id == count.key_id) {
             Some(0) => continue,
             Some(_) => (

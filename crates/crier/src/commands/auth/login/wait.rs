@@ -15,18 +15,18 @@ use url::Url;
 use super::Options;
 use super::callback::{Callback, Decision, Expected, Stray, Visitor, fields};
 use crate::commands::Context;
+use crate::config::SECRETS;
 use crate::exit::{Refusal, Refuse};
 use crate::lifecycle::{Stop, stop_on_signals};
 use crate::screen::{ask, note};
 
 /// Variables that hold secrets of ours.
-const PRIVATE: [&str; 5] = [
-    "DATABASE_URL",
-    "CRIER__DATABASE__URL",
-    "CRIER__SECRETS__KEY",
-    "CRIER__APP__CLIENT_SECRET",
-    "CRIER__APP__CONSUMER_SECRET",
-];
+fn private() -> impl Iterator<Item = String> {
+    let settings = SECRETS
+        .iter()
+        .map(|(section, key)| format!("CRIER__{}__{}", section.to_uppercase(), key.to_uppercase()));
+    settings.chain(["DATABASE_URL".to_owned()])
+}
 
 /// How the answer comes.
 #[derive(Debug)]
@@ -176,7 +176,7 @@ fn open_browser(page: &Url) {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    for name in PRIVATE {
+    for name in private() {
         command.env_remove(name);
     }
     if let Err(error) = command.spawn() {
