@@ -33,8 +33,6 @@ from scene import Fault, Scene, same  # noqa: E402
 
 # Made by the program from itself; cargo's tests compare them.
 MADE = {"docs/CLI.md", "docs/CONFIG.md", "docs/METRICS.md"}
-# Its blocks are drawings.
-DRAWN = {"docs/ARCHITECTURE.md"}
 # Where commands, queries, files and sections are named beside the pages.
 BESIDE = ["CHANGELOG.md", "deploy/prometheus/rules.yml", "deploy/grafana/panels.py", "crates/crier-sim/README.md"]
 
@@ -78,6 +76,8 @@ def follow(page, crier, server):
                 before = part
         for line, span in stages.INLINE.get(page, list)():
             count += stages.carry_out(scene, page, line, span)
+        if page in stages.AFTER:
+            stages.AFTER[page](scene)
         scene.stop()
     return count, skipped
 
@@ -173,14 +173,14 @@ def main():
     options = options.parse_args()
     crier, server = str(pathlib.Path(options.crier).resolve()), os.environ["DATABASE_URL"]
     import drift  # which asks this module
-    for program in ("bash", "curl", "psql", "createdb"):
+    for program in ("bash", "curl", "psql", "createdb", "pg_dump", "pg_restore"):
         if not shutil.which(program):
             sys.exit(f"docs: pages use `{program}`, which is not here: install it")
     try:
         lies = drift.prove(crier, server)
     except Fault as fault:
         sys.exit(str(fault))
-    faults, done, skipped = judge(options.pages or [page for page in everywhere() if page not in DRAWN and page not in BESIDE], crier, server)
+    faults, done, skipped = judge(options.pages or [page for page in everywhere() if page not in BESIDE], crier, server)
     if faults:
         sys.exit("\n".join(faults))
     for block in skipped:
