@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Follows the pages as a reader would, and fails where they promise what is not so, naming page and line.
 
-Each block of README.md and of docs/ is run in its order, in a folder and shells of its own, beside a private PostgreSQL and `crier sim`. What stands after a
-block's fence, unseen by readers, says how: `sh` and `sql` must succeed; `sh background` goes on in another shell; `sh fails` and `sql fails`
-must be refused; `text` is what the block before it says, a line `…` standing for any lines. `not run: REASON` is listed at the end. Nothing
-else is allowed, so that no block escapes. Between blocks, `<!-- check: stop -->` is Ctrl-C in the other shells, and `<!-- check: X is @NAME -->`
-puts a simulator in X's place, with a person who has that account.
+Each block of README.md and of docs/ is run in its order, in a folder and shells of its own, beside a private PostgreSQL and `crier sim`. What stands
+after a block's fence, unseen by readers, says how: `sh` and `sql` must succeed; `sh background` goes on in another shell, which keeps what was set in
+it where the words before it name it (`third shell`); `sh fails` and `sql fails` must be refused; `text` is what the block before it says, a line `…`
+standing for any lines. `not run: REASON` is listed at the end. Nothing else is allowed, so that no block escapes. Between blocks, `<!-- check: stop
+-->` is Ctrl-C in the other shells, and `<!-- check: X is @NAME -->` puts a simulator in X's place, with a person who has that account.
 
 Between backticks, on every page, in the alerts and in the hints of crier's own sources: each command line of crier is read by crier itself. On the
 pages each query is run (and taken back), each command of the runbook and of the alerts is carried out, and files, sections and `make` targets
