@@ -49,7 +49,7 @@ alerts-check: ## try each alert with promtool: once where it must fire, once whe
 	  $$promtool test rules deploy/prometheus/rules.test.yml
 	deploy/prometheus/check.py
 
-docs-check: ## follow README, TUTORIAL, SQL, RUNBOOK, WEBHOOKS as a reader would; read every command, query and link that is named
+docs-check: ## follow README and docs/ as a reader would; read every command, query and link that is named
 	@scripts/need
 	@scripts/build
 	PATH="$$PATH:$$(scripts/pg-bin)" env -u CRIER_TEST_DATABASE_URL scripts/with-postgres python3 tests/docs/check.py --crier $(or $(CARGO_TARGET_DIR),target)/debug/crier $(ARGS)

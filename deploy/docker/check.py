@@ -212,13 +212,14 @@ def look_at_files(root, before):
             # /lib is /usr/lib.
             packaged |= {path, f"usr/{path}"}
     new = sorted(path for path in after if path not in before and path not in packaged and not TRACES.fullmatch(path))
-    wanted = ["media", "spool", "usr/local/bin/crier"]
+    wanted = ["media", "rescue", "spool", "usr/local/bin/crier"]
     hold(set(new) <= set(wanted), f"the image holds what nobody asked for: {', '.join(path for path in new if path not in wanted)}")
     hold("usr/local/bin/crier" in new, "the image holds no crier")
     gone = sorted(path for path in before if path not in after and not TRACES.fullmatch(path))
     hold(not gone, f"the image lacks what its base has: {', '.join(gone)}")
     user = tuple(int(number) for number in root.user.split(":"))
-    for folder in root.volumes + [root.variables["CRIER__MEDIA__ROOT"]]:
+    # A new volume takes the folder's owner over: compose.yaml has one at /rescue.
+    for folder in root.volumes + [root.variables["CRIER__MEDIA__ROOT"], "/rescue"]:
         status = os.stat(root.inside(folder))
         hold((status.st_uid, status.st_gid) == user, f"{folder} belongs to {status.st_uid}, not to {root.user}")
         hold(stat.S_IMODE(status.st_mode) == 0o750, f"{folder} has the mode {status.st_mode:o}")
@@ -227,7 +228,7 @@ def look_at_files(root, before):
     size = sum(os.lstat(root.folder / path).st_size for path, mode in after.items() if stat.S_ISREG(mode))
     program = os.stat(root.inside("/usr/local/bin/crier"))
     hold((program.st_uid, stat.S_IMODE(program.st_mode)) == (0, 0o755), "crier is not root's, or may be changed")
-    say(f"files: the base, its packages, crier ({program.st_size >> 20} MiB), /media and /spool; {size >> 20} MiB in all, base included")
+    say(f"files: the base, its packages, crier ({program.st_size >> 20} MiB), /media, /rescue and /spool; {size >> 20} MiB in all, base included")
 
 
 class Container:

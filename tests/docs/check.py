@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Follows the pages as a reader would, and fails where they promise what is not so, naming page and line.
 
-Each block of README.md and of docs/ is run in its order, in a folder and shells of its own, beside a private PostgreSQL and `crier sim`. What stands after a
-block's fence, unseen by readers, says how: `sh` and `sql` must succeed; `sh background` goes on in another shell; `sh fails` and `sql fails`
-must be refused; `text` is what the block before it says, a line `…` standing for any lines. `not run: REASON` is listed at the end. Nothing
-else is allowed, so that no block escapes. Between blocks, `<!-- check: stop -->` is Ctrl-C in the other shells, and `<!-- check: X is @NAME -->`
-puts a simulator in X's place, with a person who has that account.
+Each block of README.md and of docs/ is run in its order, in a folder and shells of its own, beside a private PostgreSQL and `crier sim`. What stands
+after a block's fence, unseen by readers, says how: `sh` and `sql` must succeed; `sh background` goes on in another shell, which keeps what was set in
+it where the words before it name it (`third shell`); `sh fails` and `sql fails` must be refused; `text` is what the block before it says, a line `…`
+standing for any lines. `not run: REASON` is listed at the end. Nothing else is allowed, so that no block escapes. Between blocks, `<!-- check: stop
+-->` is Ctrl-C in the other shells, and `<!-- check: X is @NAME -->` puts a simulator in X's place, with a person who has that account.
 
 Between backticks, on every page, in the alerts and in the hints of crier's own sources: each command line of crier is read by crier itself. On the
 pages each query is run (and taken back), each command of the runbook and of the alerts is carried out, and files, sections and `make` targets
@@ -33,8 +33,6 @@ from scene import Fault, Scene, same  # noqa: E402
 
 # Made by the program from itself; cargo's tests compare them.
 MADE = {"docs/CLI.md", "docs/CONFIG.md", "docs/METRICS.md"}
-# Its blocks are drawings.
-DRAWN = {"docs/ARCHITECTURE.md"}
 # Where commands, queries, files and sections are named beside the pages.
 BESIDE = ["CHANGELOG.md", "deploy/prometheus/rules.yml", "deploy/grafana/panels.py", "crates/crier-sim/README.md"]
 
@@ -78,6 +76,8 @@ def follow(page, crier, server):
                 before = part
         for line, span in stages.INLINE.get(page, list)():
             count += stages.carry_out(scene, page, line, span)
+        if page in stages.AFTER:
+            stages.AFTER[page](scene)
         scene.stop()
     return count, skipped
 
@@ -173,14 +173,14 @@ def main():
     options = options.parse_args()
     crier, server = str(pathlib.Path(options.crier).resolve()), os.environ["DATABASE_URL"]
     import drift  # which asks this module
-    for program in ("bash", "curl", "psql", "createdb"):
+    for program in ("bash", "curl", "psql", "createdb", "pg_dump", "pg_restore"):
         if not shutil.which(program):
             sys.exit(f"docs: pages use `{program}`, which is not here: install it")
     try:
         lies = drift.prove(crier, server)
     except Fault as fault:
         sys.exit(str(fault))
-    faults, done, skipped = judge(options.pages or [page for page in everywhere() if page not in DRAWN and page not in BESIDE], crier, server)
+    faults, done, skipped = judge(options.pages or [page for page in everywhere() if page not in BESIDE], crier, server)
     if faults:
         sys.exit("\n".join(faults))
     for block in skipped:

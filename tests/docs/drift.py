@@ -9,6 +9,7 @@ from scene import Fault
 
 SH, BACKGROUND, FAILS, SQL, TEXT = "```sh\n", "```sh background\n", "```sh fails\n", "```sql\n", "```text\n"
 END = "```\n"
+UP = "trap 'exit 0' INT; echo up; while :; do sleep 0.1; done\n"
 # A page, the line that is wrong, and a part of what is said of it.
 LIES = [
     (f"# A\n\n{SH}true\nfalse\n{END}", 5, "failed"),
@@ -24,6 +25,8 @@ LIES = [
     (f"{SH}true\n", 2, "without an end"),
     (f"{BACKGROUND}echo up; false\n{END}\n{SH}sleep 1\n{END}", 2, "ended with 1"),
     (f"{BACKGROUND}trap 'exit 3' INT; echo up; while :; do sleep 0.1; done\n{END}\n{SH}true\n{END}", 2, "Ctrl-C ended it with 3"),
+    (f"{SH}export A=1\n{END}\nIn a second shell:\n\n{BACKGROUND}{UP}{END}\n<!-- check: stop -->\n{SH}export A=2\n{END}\n"
+     f"In the second shell:\n\n{BACKGROUND}test $A = 2\n{UP}{END}\n{SH}true\n{END}", 19, "ended with 1"),
     ("<!-- check: dance -->\n" + f"{SH}true\n{END}", 1, "no such order"),
     (f"{SH}export DATABASE_URL=postgres://postgres:password@127.0.0.1:5432/a\n{END}\n{SQL}select 1;\n\nselect 1 from nowhere;\n{END}", 6, "LIES.md-6.sql:8: ERROR"),
     ("Say `crier jobs wotch`.\n", 1, "is no command"),
@@ -41,7 +44,9 @@ LIES = [
 # What must pass, so that what fails above fails for the reason that is given.
 TRUE = (
     f"# One\n[a link](#one) `crier jobs list --state failed`, `crier jobs`, `crier jobs settle ID --absent`, `crier jobs …`, `select id from crier.jobs where id = …`\n{SH}export A=1\n{END}\n"
-    f"{BACKGROUND}trap 'exit 0' INT; echo up $A; while :; do sleep 0.1; done\n{END}\n{SH}echo $A 2030-01-01 09:00:00Z and more\n{END}\n{TEXT}1 2031-01-01 10:00:00Z …\n{END}\n{FAILS}test $A = 2\n{END}")
+    f"{BACKGROUND}trap 'exit 0' INT; echo up $A; while :; do sleep 0.1; done\n{END}\n{SH}echo $A 2030-01-01 09:00:00Z and more\n{END}\n{TEXT}1 2031-01-01 10:00:00Z …\n{END}\n{FAILS}test $A = 2\n{END}"
+    f"\nIn a **third shell**:\n\n{BACKGROUND}export B=$A\n{UP}{END}\n<!-- check: stop -->\n{SH}export A=2\n{END}\n"
+    f"Then, in the third shell:\n\n{BACKGROUND}test $A$B = 11\n{UP}{END}")
 
 
 def prove(crier, server):

@@ -19,6 +19,7 @@ class Block:
     kind: str  # of KINDS, or what stands after the fence
     text: str
     reason: str = ""  # why it is not run
+    shell: str = ""  # `third`, where the words before it say that it is for a third shell
 
     @property
     def padded(self):
@@ -48,17 +49,20 @@ def read(page):
 
 def parts(page):
     """The blocks of a page and the orders between them."""
-    found, fence, begin, lines = [], None, 0, []
+    found, fence, begin, lines, said = [], None, 0, [], ""
     for number, line in enumerate(read(page).splitlines(), 1):
         if fence is None:
             if line.startswith("```"):
                 fence, begin, lines = line[3:].strip(), number + 1, []
+                shells = re.findall(r"\b(second|third|fourth)\W+shell\b", said)
             elif order := re.fullmatch(r"<!-- check: (.+) -->", line):
                 found.append(Order(page, number, order.group(1)))
+            else:
+                said += line + "\n"
         elif line.startswith("```"):
             kind, _, reason = fence.partition(NOT_RUN)
-            found.append(Block(page, begin, kind.strip(), "\n".join(lines) + "\n", reason.strip()))
-            fence = None
+            found.append(Block(page, begin, kind.strip(), "\n".join(lines) + "\n", reason.strip(), shells[-1] if shells else ""))
+            fence, said = None, ""
         else:
             lines.append(line)
     if fence is not None:

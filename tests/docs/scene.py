@@ -22,7 +22,7 @@ PORTS = {"sim": 8090, "exporter": 9187}
 
 # crier as the page has it, on ports of its own; a simulator stands where X would be once the page says so.
 CRIER = """#!/bin/sh
-[ -f "{folder}/x" ] && [ -z "$CRIER__X__BASE_URL" ] && export CRIER__X__BASE_URL="$(cat "{folder}/x")"
+[ -f "{folder}/x" ] && [ "${{CRIER__X__BASE_URL:-https://api.x.com}}" = https://api.x.com ] && export CRIER__X__BASE_URL="$(cat "{folder}/x")"
 [ "$*" = sim ] && set -- sim --listen 127.0.0.1:{sim}
 export CRIER__EXPORTER__LISTEN="127.0.0.1:{exporter}"
 exec {crier} "$@"
@@ -77,6 +77,7 @@ class Scene:
             "PATH": f"{self.folder}/bin:{os.environ['PATH']}", "HOME": str(self.folder / "home"), "LC_ALL": "C.UTF-8", "PSQLRC": "/dev/null", "PAGER": "cat",
             "PGHOST": address.hostname, "PGPORT": str(address.port), "PGUSER": address.username, "USER": address.username}
         self.background, self.known, self.last, self.person = [], set(), "", "acme"
+        self.others = {}  # the other shells that the page names, each with the file of what it has set
         self.shell, self.pipe = None, None
 
     def __enter__(self):
@@ -208,15 +209,23 @@ class Scene:
     # The other shells.
 
     def go_on(self, block):
-        """A second shell with what the first one has set; what runs there goes on. It is there once it says something."""
+        """Another shell; what runs there goes on. It is there once it says something. One that the page names (`third shell`) begins with what
+        the first one has set, and from then on knows what was said in it alone; one without a name is a new one each time."""
         if self.shell is None:
             self.begin()
-        environment, folder = self.folder / "environment", self.folder / "folder"
-        self.tell(f'env -0 >"{environment}"; pwd >"{folder}"; echo done >&{self.put}\n')
-        if self.answers(environment) != ["done"]:
-            raise Fault(f"{block.at}: the first shell has ended")
-        pairs = (pair.split("=", 1) for pair in environment.read_text().split("\0") if "=" in pair)
-        self.start(["bash", "-euo", "pipefail", str(self.file(block, "sh"))], block.at, dict(pairs), folder.read_text().strip())
+        begin = self.others.get(block.shell)
+        if not begin:
+            begin = self.folder / "environment"
+            self.tell(f'env -0 >"{begin}"; echo done >&{self.put}\n')
+            if self.answers(begin) != ["done"]:
+                raise Fault(f"{block.at}: the first shell has ended")
+        env = dict(pair.split("=", 1) for pair in begin.read_text().split("\0") if "=" in pair)
+        kept = self.folder / f"environment-{len(self.others)}-{len(self.background)}-{block.line}"
+        if block.shell:
+            self.others[block.shell] = kept
+        # What is set is kept before each command: the last one goes on until Ctrl-C.
+        keep = f"""set -T; trap 'env -0 >"{kept}"' DEBUG; source "{self.file(block, "sh")}\""""
+        self.start(["bash", "-euo", "pipefail", "-c", keep], block.at, env, env["PWD"])
 
     def start(self, words, what, env=None, folder=None):
         out = self.folder / f"background-{len(self.background)}.out"

@@ -7,7 +7,7 @@ import threading
 
 import commands
 import pages
-from scene import Fault
+from scene import Fault, until
 
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 LOGIN = [(r"CLIENT_SECRET=…", "CLIENT_SECRET=sim-client-secret"), (r"--client-id …", "--client-id sim-client-id")]
@@ -80,7 +80,60 @@ def at_work(scene):
         crier(scene, "webhooks", "add", "ops", f"{here}/crier")
 
 
-STAGES = {"README.md": newcomer, "docs/TUTORIAL.md": newcomer, "docs/SQL.md": recipes, "docs/RUNBOOK.md": at_work, "docs/WEBHOOKS.md": at_work}
+# Each right of the two roles in a schema, on its columns and functions.
+RIGHTS = """
+select grantee::regrole, privilege_type, what from (
+  select n.nspname::text, n.nspacl from pg_namespace n where n.nspname = 'crier' union all
+  select c.relname, c.relacl from pg_class c where c.relnamespace = 'crier'::regnamespace union all
+  select c.relname || '.' || a.attname, a.attacl from pg_attribute a join pg_class c on c.oid = a.attrelid where c.relnamespace = 'crier'::regnamespace union all
+  select p.oid::regprocedure::text, p.proacl from pg_proc p where p.pronamespace = 'crier'::regnamespace) r (what, acl), aclexplode(acl)
+where grantee in ('crier_writer'::regrole, 'crier_reader'::regrole) order by 1, 2, 3
+"""
+
+
+def deprived(scene):
+    """A schema on which the roles have no rights, as if they had come later."""
+    database = furnish(scene, ())
+    scene.rights = scene.psql(database, "-qAtc", RIGHTS)
+    scene.psql(database, "-qc", "drop owned by crier_writer, crier_reader")
+    if scene.psql(database, "-qAtc", RIGHTS):
+        raise Fault(f"{scene.page}: the roles have rights left")
+
+
+def restored(scene):
+    """A database with what has to be held back after a restore: due, paused, perhaps on X, recurring."""
+    scene.psql(furnish(scene), "-q", text="""
+        insert into crier.jobs (account, text, run_at, max_lateness) values ('acme', 'due', crier.now() - interval '5 seconds', '1 day');
+        insert into crier.jobs (account, text, run_at, campaign) values ('acme', 'paused', crier.now() - interval '1 day', 'spring');
+        select crier.pause_campaign('spring');
+        insert into crier.jobs (account, text, run_at) values ('acme', 'perhaps', crier.now() - interval '1 hour'), ('acme', 'later', crier.now() + interval '1 day');
+        update crier.jobs set state = 'unknown' where text = 'perhaps';
+        insert into crier.recurring (name, account, cron, template, missed) values ('minutely', 'orbit', '* * * * *', '{"text": "again {date}"}', 'all');
+        update crier.recurring set created_at = crier.now() - interval '1 hour';""")
+
+
+def same_rights(scene):
+    rights = scene.psql(scene.env["DATABASE_URL"], "-qAtc", RIGHTS)
+    if rights != scene.rights:
+        lines = set(rights.splitlines()) ^ set(scene.rights.splitlines())
+        raise Fault(f"{scene.page}: the rights are not those that the migrations give: {', '.join(sorted(lines))}")
+
+
+def held_back(scene):
+    """Nothing that was due goes out, nor a slot that passed; what is to come waits."""
+    scene.start(["crier", "scheduler"], "crier scheduler")
+    ask = """select string_agg(text || ' ' || state || case when state = 'missed' then '' else ' ' || coalesce((miss_at < crier.now())::text, '-') end, ', ' order by id)
+      from crier.jobs where text not like 'again%'"""
+    shall = "due missed, paused missed, perhaps unknown true, later scheduled -"
+    until(f"the jobs are {shall}", lambda: scene.psql(scene.env["DATABASE_URL"], "-qAtc", ask) == shall)
+    slots = "select count(*) filter (where run_at < crier.now() - interval '2 minutes'), count(*) > 0 from crier.jobs where text like 'again%'"
+    until("slots that passed are left out", lambda: scene.psql(scene.env["DATABASE_URL"], "-qAtc", slots) == "0|t")
+
+
+STAGES = {"README.md": newcomer, "docs/TUTORIAL.md": newcomer, "docs/SQL.md": recipes, "docs/RUNBOOK.md": at_work, "docs/WEBHOOKS.md": at_work,
+          "docs/ARCHITECTURE.md": deprived, "docs/DEPLOY.md": restored, "docs/UPGRADE.md": recipes}
+# What must be so when the page is followed.
+AFTER = {"docs/ARCHITECTURE.md": same_rights, "docs/DEPLOY.md": held_back}
 
 # Commands between backticks that are carried out, not only read.
 
