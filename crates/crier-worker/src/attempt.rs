@@ -17,7 +17,7 @@ use crier_core::v1::Publisher;
 use crier_core::verdict::{Action, Step, Verdict, judge};
 use crier_metrics::AttemptEnd;
 use crier_store::{Claimed, Settlement, StoreError, Why};
-use crier_x::{Departure, XConfig};
+use crier_x::{Departure, Start, XConfig};
 use serde_json::{Value, json};
 
 use crate::Worker;
@@ -174,7 +174,7 @@ impl Worker {
                     Err(late) => return Ok((late, none)),
                 }
             } else {
-                let begin = Instant::now();
+                let begin = Start::now();
                 let held = self
                     .store
                     .renew(self.id, &[job.lease.token], self.options.lease)
@@ -186,7 +186,7 @@ impl Worker {
                         subject: job.lease.subject,
                     }));
                 }
-                Departure::until(begin + latest_departure(self.x.config()))
+                Departure::within(begin, latest_departure(self.x.config()))
             };
             let begin = Instant::now();
             let call = self.x.create_post(&auth, &body, &departure);
@@ -245,15 +245,16 @@ impl Worker {
             return Ok(Err(back));
         }
         // Measured from before: the database judges the lease by the beginning of its transaction.
-        let begin = Instant::now();
+        let begin = Start::now();
         self.store
             .begin_sending(&job.lease, job.revision, margin, media_ids)
             .await?;
         if begin.elapsed() >= SLOW_INTENT {
             return Ok(Err(too_late()));
         }
-        Ok(Ok(Departure::until(
-            begin + latest_departure(self.x.config()),
+        Ok(Ok(Departure::within(
+            begin,
+            latest_departure(self.x.config()),
         )))
     }
 

@@ -10,7 +10,7 @@
 //! the old one is tried again: if X never saw the first call, or lost its answer before the deed, it works. If X says no,
 //! and the process that asked may live and hold the answer, that is waited for ([`GRACE`]); then the account needs a login.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use backon::Retryable as _;
 use crier_core::answer::CallFault;
@@ -20,7 +20,7 @@ use crier_metrics::RefreshEnd;
 use crier_store::{
     Asked, Doubt, Lease, OAuth2Tokens, OpenedTokens, PutBack, Refused, Rotation, StoreError, Why,
 };
-use crier_x::{AppCredentials, Departure};
+use crier_x::{AppCredentials, Departure, Start};
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -125,7 +125,7 @@ impl Worker {
         };
         let margin = self.x.config().timeout + SKEW_ALLOWANCE;
         // Measured from before: the database judges the lease by the beginning of its statement.
-        let begin = Instant::now();
+        let begin = Start::now();
         let asked = self
             .store
             .ask_refresh(
@@ -156,7 +156,7 @@ impl Worker {
             client_id: old.client_id.clone(),
             client_secret: old.client_secret.clone(),
         };
-        let departure = Departure::until(begin + latest_departure(self.x.config()));
+        let departure = Departure::within(begin, latest_departure(self.x.config()));
         let call = self.x.refresh(&app, &refresh_token, &departure);
         let reply = match call.await {
             Ok(reply) => reply.value,

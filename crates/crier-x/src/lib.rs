@@ -37,7 +37,7 @@ pub use auth::{AppCredentials, Auth, Chance, ConsumerCredentials, SystemChance};
 pub use client::XClient;
 pub use config::{ConfigError, MediaEncoding, XConfig};
 pub use consent::{ConsentRequest, Pkce};
-pub use departure::Departure;
+pub use departure::{Departure, Start};
 pub use fetch::{FetchOptions, Fetched, Fetcher, unspooled};
 pub use handshake::{OUT_OF_BAND, RequestToken, UserTokens};
 pub use hook::{Hook, HookClient, SECRET_PREFIX};

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use crier_core::answer::CallFault;
-use crier_x::{Departure, MediaEncoding, V1Media, XClient};
+use crier_x::{Departure, MediaEncoding, Start, V1Media, XClient};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use crate::server::{Server, bearer, client, config, in_time, oauth1};
 
 fn missed() -> Departure {
-    Departure::until(Instant::now())
+    Departure::within(Start::now(), Duration::ZERO)
 }
 
 /// Answers nothing; what arrived is counted.
@@ -61,6 +61,30 @@ async fn a_call_that_is_late_sends_no_byte_of_its_body() {
     assert!(matches!(fault, CallFault::NotSent { .. }), "{fault:?}");
     assert!(departure.is_missed());
     // Both connections end with their calls.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(bodies.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_machine_that_slept_is_late_by_its_clock_on_the_wall_and_one_that_was_set_back_by_the_other()
+ {
+    let (address, bodies) = mute().await;
+    let there = client(address, MediaEncoding::Multipart);
+    let hour = Duration::from_hours(1);
+    let (steady, before) = (Instant::now(), SystemTime::UNIX_EPOCH);
+    let to_come = before + Duration::from_hours(24 * 365 * 1_000);
+    for start in [
+        Start::at(steady, before),
+        Start::at(steady.checked_sub(hour).unwrap(), to_come),
+    ] {
+        let departure = Departure::within(start, Duration::from_mins(1));
+        let fault = there
+            .create_post(&bearer(), &json!({"text": "too late"}), &departure)
+            .await
+            .unwrap_err();
+        assert!(matches!(fault, CallFault::NotSent { .. }), "{fault:?}");
+        assert!(departure.is_missed());
+    }
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(bodies.load(Ordering::SeqCst), 0);
 }

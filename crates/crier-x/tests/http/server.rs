@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Response};
-use crier_x::{Auth, Chance, Departure, MediaEncoding, XClient, XConfig};
+use crier_x::{Auth, Chance, Departure, MediaEncoding, Start, XClient, XConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -45,7 +45,7 @@ impl Seen {
 
 /// A departure that no call of a test misses.
 pub(crate) fn in_time() -> Departure {
-    Departure::until(Instant::now() + Duration::from_hours(1))
+    Departure::within(Start::now(), Duration::from_hours(1))
 }
 
 #[derive(Clone)]

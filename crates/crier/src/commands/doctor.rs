@@ -260,7 +260,7 @@ async fn database(config: &Config, store: &Store, report: &mut Report) -> anyhow
             "roles",
             Mark::Doubt,
             format!("{} missing", missing.join(" and ")),
-            "create them as a superuser if people shall insert with their rights only",
+            "create them as a superuser, and give them their rights (docs/ARCHITECTURE.md#roles), if people shall insert with those only",
         );
     }
     holders(store, report).await?;
