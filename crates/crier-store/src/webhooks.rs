@@ -394,7 +394,8 @@ impl Store {
         Ok(done.rows_affected())
     }
 
-    /// Removes deliveries that ended so many days ago; dead ones stay four times as long. Answers how many.
+    /// Removes deliveries that ended so many days ago; dead ones stay four times as long; and what waits for a webhook
+    /// that was removed meanwhile. Answers how many.
     pub async fn trim_deliveries(&self, days: u32) -> Result<u64, StoreError> {
         let mut removed = 0;
         loop {
@@ -405,7 +406,10 @@ impl Store {
                   union all
                   (select ctid from crier.webhook_deliveries
                     where ended_at < crier.now() - make_interval(days => $1) and ended_at >= crier.now() - make_interval(days => 4 * $1)
-                      and state = 'delivered' limit $2)))",
+                      and state = 'delivered' limit $2)
+                  union all
+                  (select ctid from crier.webhook_deliveries d
+                    where d.next_at is not null and not exists (select 1 from crier.webhooks w where w.id = d.webhook_id) limit $2)))",
             )
             .bind(i32::try_from(days.min(10_000)).unwrap_or(10_000))
             .bind(PAGE)

@@ -318,6 +318,7 @@ async fn a_webhook_that_is_being_removed_keeps_no_job_from_ending() {
     let worker = Uuid::new_v4();
     let left = db.store.claim_deliveries(worker, (10, 10), TTL).await;
     assert!(left.unwrap().is_empty(), "told to nobody");
+    assert_eq!(db.store.trim_deliveries(7).await.unwrap(), 4);
     // By the command, nothing is left.
     hook(&db, "all", &EVENTS, None).await;
     outbox(&db, "all", 3).await;
