@@ -280,8 +280,14 @@ async fn tokens_that_were_left_behind_take_the_place_of_those_they_were_spent_fo
     assert_eq!(db.store.put_back(&moved).await.unwrap(), PutBack::NotOurs);
     assert_eq!(access(&db.store, account).await, "access-token");
     let read = db.store.open_rotation(&file).unwrap();
+    db.store
+        .pause_account(account, "needs_login", &json!({"code": "rotation_lost"}))
+        .await
+        .unwrap();
     assert_eq!(db.store.put_back(&read).await.unwrap(), PutBack::Kept);
     assert_eq!(access(&db.store, account).await, "left behind");
+    let seen = db.one("select status from crier.accounts").await;
+    assert_eq!(seen["status"], "active");
     assert_eq!(db.store.put_back(&read).await.unwrap(), PutBack::Needless);
     // The process that held them tries once more: they are there, and that is well.
     let lease = lease(&db, Uuid::new_v4(), account).await;
