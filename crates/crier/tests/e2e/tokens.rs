@@ -479,3 +479,28 @@ async fn tokens_that_are_put_back_last_where_commits_need_not() {
     assert_eq!(kept, [json!({"version": 2})]);
     stage.done().await;
 }
+
+#[tokio::test]
+async fn a_no_that_the_database_does_not_take_at_first_is_no_doubt() {
+    let (stage, folder) = (stage().await, Folder::new());
+    let no = json!({"route": TOKEN, "kind": "answer", "status": 400, "body": {"error": "invalid_grant"}});
+    arm(&stage, &no).await;
+    stage
+        .sql(
+            "create function crier.refuse() returns trigger language plpgsql as $$ begin raise exception 'no room'; end $$;
+             create trigger refuse before update of refresh_fault on crier.credentials for each row when (new.refresh_fault is not null)
+               execute function crier.refuse()",
+        )
+        .await;
+    let crier = start(&stage, folder.path());
+    asked(&stage, 1).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(account(&stage).await["status"], "active");
+    stage.sql(UNBLOCK).await;
+    let told = "select status = 'needs_login' and reason ->> 'code' = 'grant_dead' as done from crier.accounts";
+    stage.until(told, SOON).await;
+    // X was not asked once more.
+    assert_eq!(calls(&stage).await, (1, 0));
+    crier.stop().await;
+    stage.done().await;
+}
