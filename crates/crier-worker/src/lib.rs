@@ -7,6 +7,7 @@ mod attempt;
 mod by_v1;
 mod folder;
 mod hold;
+mod loops;
 mod news;
 mod pool;
 mod probe;

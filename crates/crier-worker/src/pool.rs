@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use crate::loops::{PAUSE, keep_up};
 use crate::news::Places;
 
 /// Shortest sleep: what is due in less is due.
@@ -141,10 +142,10 @@ impl Worker {
         let spool_dir = self.options.spool_dir.clone();
         running.spawn_blocking(move || crate::spool::sweep(&spool_dir));
         running.spawn(self.clone().bring_back(stop.clone()));
-        running.spawn(self.clone().reconcile(stop.clone()));
-        running.spawn(self.clone().stage(stop.clone()));
-        running.spawn(self.clone().probe(stop.clone()));
-        running.spawn(self.clone().webhooks(stop.clone()));
+        self.beside("reconcile", Self::reconcile, &running, &stop);
+        self.beside("stage", Self::stage, &running, &stop);
+        self.beside("probe", Self::probe, &running, &stop);
+        self.beside("webhooks", Self::webhooks, &running, &stop);
         let mut overdue = 0;
         let mut news = self.news.clone();
         while !stop.is_cancelled() {
@@ -171,6 +172,25 @@ impl Worker {
         heartbeat.finish();
         running.close();
         running.wait().await;
+    }
+
+    /// A loop of its own for one of the things that are done beside publishing.
+    fn beside<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Fn(Self, CancellationToken) -> F + Send + 'static,
+        running: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        let (worker, until) = (self.clone(), stop.clone());
+        let begin = move || work(worker.clone(), until.clone());
+        running.spawn(keep_up(
+            name,
+            self.metrics.clone(),
+            stop.clone(),
+            PAUSE,
+            begin,
+        ));
     }
 
     /// What dead processes left of refreshed tokens is put into the database first of all; if that is away, once it is back.
