@@ -23,7 +23,7 @@ bench: ## measure, with an optimised build; prints figures for docs/PERFORMANCE.
 	scripts/with-postgres cargo bench --locked -p crier --bench upload_memory
 
 chaos: ## break everything for 180 s, then judge that nothing is lost or twice (SECONDS=600 for longer, SEED=7 for the same plan, ARGS=--blind to see the judge at work)
-	@scripts/need
+	@scripts/need libfaketimeMT.so.1:libfaketime
 	cargo test --workspace --locked --bench chaos -- $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 dashboards: ## write Grafana's dashboards anew from deploy/grafana/panels.py

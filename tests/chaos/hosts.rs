@@ -86,7 +86,7 @@ pub(crate) struct Ground {
     pub(crate) media: PathBuf,
     pub(crate) logs: PathBuf,
     /// The library that lies about the time, if it is there.
-    pub(crate) faketime: Option<PathBuf>,
+    pub(crate) faketime: PathBuf,
     pub(crate) tally: Tally,
 }
 
@@ -237,7 +237,8 @@ impl Process {
             .stderr(log)
             .process_group(0)
             .kill_on_drop(true);
-        if let (Some(library), true) = (&self.ground.faketime, self.skew_s != 0) {
+        if self.skew_s != 0 {
+            let library = &self.ground.faketime;
             command
                 .env("LD_PRELOAD", library)
                 .env("FAKETIME", format!("{:+}s", self.skew_s))
@@ -310,10 +311,21 @@ fn last_id(log: &Path) -> Option<String> {
     line.get(at..at + 36).map(str::to_owned)
 }
 
-/// `libfaketime` for programs with threads, where Debian's package `libfaketime` puts it.
-pub(crate) async fn faketime() -> Option<PathBuf> {
-    let listed = Command::new("dpkg").args(["-L", "libfaketime"]).output();
-    let listed = String::from_utf8(listed.await.ok()?.stdout).ok()?;
-    let found = listed.lines().find(|line| line.ends_with("MT.so.1"))?;
-    Path::new(found).exists().then(|| found.into())
+/// `libfaketime` for programs with threads, from Debian's package.
+///
+/// # Errors
+/// The words of `scripts/tool`, if it cannot be had: without it no clock is off, and the run would prove less than it says.
+pub(crate) async fn faketime() -> Result<PathBuf, String> {
+    let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/tool");
+    let found = Command::new(tool)
+        .args(["libfaketimeMT.so.1", "libfaketime"])
+        .output()
+        .await
+        .map_err(|error| error.to_string())?;
+    if found.status.success() {
+        let path = String::from_utf8(found.stdout).map_err(|error| error.to_string())?;
+        Ok(path.trim().into())
+    } else {
+        Err(String::from_utf8_lossy(&found.stderr).into_owned())
+    }
 }

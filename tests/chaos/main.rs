@@ -90,14 +90,21 @@ async fn main() -> ExitCode {
         wanted.seconds,
         plan.len()
     );
-    let mut world = run::World::new(&root, &folder, wanted.blind).await;
+    let faketime = match hosts::faketime().await {
+        Ok(library) => library,
+        Err(words) => {
+            eprintln!("crier chaos: no host's clock can be off\n{words}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut world = run::World::new(&root, &folder, faketime, wanted.blind).await;
     world.suffer(&plan).await;
     eprintln!("crier chaos: the faults are over; waiting until all is at its end");
     world.calm_down().await;
     let truth = reading::truth(&world).await;
     let notes = world.ground.tally.all();
     let breaches = judge::judge(&truth, &plan::keys(&plan), &notes);
-    let figures = measure::figures(&truth, &notes, world.ground.faketime.is_some());
+    let figures = measure::figures(&truth, &notes);
     let report = Report {
         seed: wanted.seed,
         seconds: wanted.seconds,

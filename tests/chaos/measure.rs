@@ -49,14 +49,13 @@ pub(crate) struct Figures {
     pub(crate) after_postgres: Times,
     /// From the time a post was due to X's acceptance.
     pub(crate) lateness: Times,
-    pub(crate) skewed: bool,
 }
 
 fn is_accepted(call: &Call) -> bool {
     call.route == "POST /2/tweets" && call.status == 201
 }
 
-pub(crate) fn figures(truth: &Truth, notes: &Notes, skewed: bool) -> Figures {
+pub(crate) fn figures(truth: &Truth, notes: &Notes) -> Figures {
     let mut figures = Figures {
         jobs: truth.jobs.len(),
         posts: truth.posts.len(),
@@ -72,7 +71,6 @@ pub(crate) fn figures(truth: &Truth, notes: &Notes, skewed: bool) -> Figures {
             .count(),
         logins: notes.logins.len(),
         faults: notes.counts.clone(),
-        skewed,
         ..Figures::default()
     };
     for job in &truth.jobs {
@@ -146,10 +144,7 @@ fn short(route: &str) -> &str {
 }
 
 /// Which clocks were off, in words.
-pub(crate) fn clocks(skewed: bool) -> String {
-    if !skewed {
-        return "not off: libfaketime is not there".to_owned();
-    }
+pub(crate) fn clocks() -> String {
     let off: Vec<String> = HOSTS
         .iter()
         .filter(|(_, _, skew_s)| *skew_s != 0)

@@ -69,7 +69,7 @@ impl Report<'_> {
             self.seed,
             self.seconds,
             self.calm_s,
-            clocks(figures.skewed)
+            clocks()
         );
         for promise in PROMISES {
             let n = self.broken(promise);
@@ -177,7 +177,7 @@ impl Report<'_> {
             "after_death": times(&figures.after_death),
             "after_postgres": times(&figures.after_postgres),
             "lateness": times(&figures.lateness),
-            "clocks_off": figures.skewed,
+            "clocks": clocks(),
         })
     }
 

@@ -37,7 +37,7 @@ pub(crate) struct World {
 impl World {
     /// Everything up and idle; logs and media lie in `folder`. A blind one sends what is unknown again, and X's rule
     /// against duplicates does not save it.
-    pub(crate) async fn new(root: &Path, folder: &Path, is_blind: bool) -> Self {
+    pub(crate) async fn new(root: &Path, folder: &Path, faketime: PathBuf, is_blind: bool) -> Self {
         let postgres = Postgres::new(root).await;
         let x = X::start(&json!({
             "duplicate_window_s": if is_blind { 0 } else { DUPLICATE_S },
@@ -67,7 +67,7 @@ impl World {
             store,
             media,
             logs,
-            faketime: hosts::faketime().await,
+            faketime,
             tally: Tally::default(),
         };
         for account in ACCOUNTS {

@@ -144,7 +144,12 @@ impl Scheduler {
             "detail": format!("{CRASH_BOUND} times a scheduler died or broke down over it"),
             "hint": format!("look at the schedulers' logs for job {job} and at its files, then select crier.retry({job})"),
         }));
-        self.settle(&[(check, finding)]).await
+        self.settle(&[(check, finding)]).await?;
+        if check.draft.is_none() {
+            // It ended otherwise, and no longer kills anybody.
+            self.store.clear_suspects(Risky::Checks, &[job]).await?;
+        }
+        Ok(())
     }
 
     /// Plans uploads, then acts on the findings: a check leaves the inbox only once its job's media are planned.

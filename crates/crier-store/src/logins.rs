@@ -121,10 +121,15 @@ impl Store {
         if !end_refresh(&mut tx, lease).await? {
             return Err(lease.lost());
         }
-        sqlx::query("-- forget_credentials\ndelete from crier.credentials where account_id = $1")
-            .bind(lease.account)
-            .execute(&mut *tx)
-            .await?;
+        // Where commits need not reach the disk, this one does: what was revoked does not come back.
+        sqlx::query(
+            "-- forget_credentials
+            delete from crier.credentials where account_id = $1
+            returning case current_setting('synchronous_commit') when 'off' then set_config('synchronous_commit', 'on', true) end",
+        )
+        .bind(lease.account)
+        .execute(&mut *tx)
+        .await?;
         let status: String = sqlx::query_scalar(
             "-- forget_credentials
             update crier.accounts set scopes = '{}', updated_at = crier.now(),

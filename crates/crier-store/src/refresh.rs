@@ -168,15 +168,23 @@ impl Store {
         tokens: &OAuth2Tokens,
     ) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
+        // Lane, lease, credentials: the order of whoever logs in.
+        let stopped = lock_stopped(&mut tx, lease.account).await?;
+        let held = end_refresh(&mut tx, lease).await?;
         let kept = self
             .replace_tokens(&mut tx, lease.account, spent, tokens)
             .await?;
-        let held = end_refresh(&mut tx, lease).await?;
-        if kept {
+        if kept && stopped {
             heal(&mut tx, lease.account).await?;
         }
         tx.commit().await?;
         if kept {
+            if !stopped && let Err(error) = self.proved(lease.account).await {
+                tracing::warn!(
+                    account_id = lease.account,
+                    "whether an account with new tokens has just been stopped is not known; if it waits for a login: `crier accounts resume`: {error}"
+                );
+            }
             if !held {
                 tracing::warn!(
                     account = lease.account,
@@ -193,6 +201,16 @@ impl Store {
             return Ok(());
         }
         Err(lease.lost())
+    }
+
+    /// An account was stopped for want of tokens while new ones were being kept: it goes on.
+    pub async fn proved(&self, account: i64) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        if lock_stopped(&mut tx, account).await? {
+            heal(&mut tx, account).await?;
+        }
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Seals `tokens` in the place of those of version `spent`; false if those are not there.
@@ -274,20 +292,24 @@ impl Store {
     }
 }
 
-/// Tokens that came late have proved good: an account that was stopped for want of them goes on, in the commit that keeps them.
-pub(crate) async fn heal(tx: &mut Conn, account: i64) -> Result<(), StoreError> {
+/// Whether an account is stopped for want of tokens; its lane is locked then.
+pub(crate) async fn lock_stopped(tx: &mut Conn, account: i64) -> Result<bool, StoreError> {
     let is_stopped: bool = sqlx::query_scalar(
-        "-- heal: look
+        "-- lock_stopped
         select exists (select 1 from crier.accounts
           where id = $1 and status = 'needs_login' and reason ->> 'code' in ('rotation_lost', 'grant_dead'))",
     )
     .bind(account)
     .fetch_one(&mut *tx)
     .await?;
-    if !is_stopped {
-        return Ok(());
+    if is_stopped {
+        lock_lanes(tx, &[account]).await?;
     }
-    lock_lanes(tx, &[account]).await?;
+    Ok(is_stopped)
+}
+
+/// Tokens that came late have proved good: an account that [`lock_stopped`] found goes on, in the commit that keeps them.
+pub(crate) async fn heal(tx: &mut Conn, account: i64) -> Result<(), StoreError> {
     let healed = sqlx::query(
         "-- heal
         update crier.accounts set status = 'active', reason = null, updated_at = crier.now()

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::accounts::{OAuth2Tokens, OpenedTokens};
-use crate::refresh::heal;
+use crate::refresh::{heal, lock_stopped};
 use crate::{KeyError, Store, StoreError};
 
 /// What a rotation is sealed for.
@@ -163,10 +163,11 @@ impl Store {
         }
         let mut tx = self.pool.begin().await?;
         let (account, spent) = (rotation.account, rotation.spent);
+        let stopped = lock_stopped(&mut tx, account).await?;
         let kept = self
             .replace_tokens(&mut tx, account, spent, &rotation.tokens)
             .await?;
-        if kept {
+        if kept && stopped {
             heal(&mut tx, account).await?;
         }
         tx.commit().await?;

@@ -206,22 +206,23 @@ impl Store {
             .transpose()
     }
 
-    /// Removes a webhook with all that was to be told to it. False if there is none of this name.
+    /// Removes a webhook with all that was to be told to it. False if there is none of this name. Broken off, it leaves a webhook
+    /// that is paused, with less to tell.
     pub async fn remove_webhook(&self, name: &str) -> Result<bool, StoreError> {
-        let gone: Option<i64> = sqlx::query_scalar(
-            "-- remove_webhook\ndelete from crier.webhooks where name = $1 returning id",
+        let there: Option<i64> = sqlx::query_scalar(
+            "-- remove_webhook: pause\nupdate crier.webhooks set paused = true where name = $1 returning id",
         )
         .bind(name)
         .fetch_optional(&self.pool)
         .await?;
-        let Some(id) = gone else {
+        let Some(id) = there else {
             return Ok(false);
         };
-        // By pages, since there may be many; from the first commit on they are told to nobody.
+        // By pages, since there may be many.
         loop {
             let page = sqlx::query(
                 "-- remove_webhook: deliveries
-                delete from crier.webhook_deliveries where ctid = any(array(
+                delete from crier.webhook_deliveries where webhook_id = $1 and ctid = any(array(
                   select ctid from crier.webhook_deliveries where webhook_id = $1 limit $2))",
             )
             .bind(id)
@@ -229,12 +230,18 @@ impl Store {
             .execute(&self.pool)
             .await?;
             if page.rows_affected() == 0 {
-                return Ok(true);
+                break;
             }
         }
+        let gone = sqlx::query("-- remove_webhook\ndelete from crier.webhooks where id = $1")
+            .bind(id)
+            .execute(&self.pool)
+            .await?;
+        Ok(gone.rows_affected() == 1)
     }
 
-    /// Stops telling a webhook, or goes on; what happens while it is stopped is never told, what waits is told afterwards. False if there is none.
+    /// Stops telling a webhook, or goes on; what happens while it is stopped is never told, what waits is told afterwards. False
+    /// if there is none.
     pub async fn pause_webhook(&self, name: &str, paused: bool) -> Result<bool, StoreError> {
         let done =
             sqlx::query("-- pause_webhook\nupdate crier.webhooks set paused = $2 where name = $1")
@@ -245,22 +252,27 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Takes up to `limit` deliveries that are due, so many that this worker has `share` of one webhook in hand at most; each
-    /// is this worker's for `ttl`. A webhook that is paused keeps what waits for it.
+    /// Takes up to `limit` deliveries that are due for `ttl`. Of its `places` this worker fills `share` at most with one webhook, and
+    /// fewer if there are so many webhooks that some would get none; the ones with the fewest in hand come first. A webhook that
+    /// is paused keeps what waits for it.
     pub async fn claim_deliveries(
         &self,
         worker: Uuid,
-        (limit, share): (i64, i64),
+        limit: i64,
+        (places, share): (u8, u8),
         ttl: Duration,
     ) -> Result<Vec<Delivery>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(
             "-- claim_deliveries
             with due as materialized (
               select first.id from crier.webhooks w cross join lateral (
-                select d.id, d.next_at from crier.webhook_deliveries d where d.webhook_id = w.id and d.next_at <= crier.now() order by d.next_at
-                 limit greatest($4 - (select count(*) from crier.webhook_deliveries h where h.webhook_id = w.id and h.worker = $1 and h.next_at > crier.now()), 0)
-                   for update skip locked) first
-               where not w.paused order by first.next_at limit $2)
+                select count(*) as n from crier.webhook_deliveries h where h.webhook_id = w.id and h.worker = $1 and h.next_at > crier.now()) held
+                cross join lateral (
+                select d.id, d.next_at, row_number() over (order by d.next_at) as place from (
+                  select d.id, d.next_at from crier.webhook_deliveries d where d.webhook_id = w.id and d.next_at <= crier.now() order by d.next_at
+                   limit greatest(least($4, greatest($5 / (select count(*) from crier.webhooks o where not o.paused), 1)) - held.n, 0)
+                     for update skip locked) d) first
+               where not w.paused order by held.n + first.place, first.next_at limit $2)
             update crier.webhook_deliveries d
                set worker = $1, attempts = least(d.attempts + 1, 32000), next_at = crier.now() + $3 * interval '1 microsecond'
               from due, crier.webhooks w where d.id = due.id and w.id = d.webhook_id
@@ -270,7 +282,8 @@ impl Store {
         .bind(worker)
         .bind(limit)
         .bind(micros(ttl))
-        .bind(share)
+        .bind(i64::from(share))
+        .bind(i64::from(places))
         .fetch_all(&self.pool)
         .await?;
         Ok(rows
@@ -401,7 +414,10 @@ impl Store {
         loop {
             let page = sqlx::query(
                 "-- trim_deliveries
-                delete from crier.webhook_deliveries where ctid = any(array(
+                delete from crier.webhook_deliveries d
+                 -- What somebody has just set waiting again stays.
+                 where (d.ended_at < crier.now() - make_interval(days => $1) or not exists (select 1 from crier.webhooks w where w.id = d.webhook_id))
+                   and d.ctid = any(array(
                   (select ctid from crier.webhook_deliveries where ended_at < crier.now() - make_interval(days => 4 * $1) limit $2)
                   union all
                   (select ctid from crier.webhook_deliveries

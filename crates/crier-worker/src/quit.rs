@@ -50,6 +50,11 @@ impl Quit {
         })
     }
 
+    /// Cancelled once nothing new is to be begun.
+    pub(crate) const fn soft(&self) -> &CancellationToken {
+        &self.soft
+    }
+
     /// Time is up.
     pub(crate) async fn hurried(&self) {
         self.hurry.cancelled().await;

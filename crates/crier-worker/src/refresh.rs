@@ -12,7 +12,6 @@
 
 use std::time::Duration;
 
-use backon::Retryable as _;
 use crier_core::answer::CallFault;
 use crier_core::retry::{Pace, next_attempt, not_before};
 use crier_core::verdict::{Action, Step, judge};
@@ -25,7 +24,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use crate::Worker;
-use crate::attempt::{SKEW_ALLOWANCE, lasting, latest_departure};
+use crate::attempt::{SKEW_ALLOWANCE, latest_departure};
 use crate::reasons::{plain_why, why};
 use crate::token::{NoToken, TokenWait};
 
@@ -212,11 +211,14 @@ impl Worker {
                 let held = doubt.by.is_some_and(|by| by != self.id) && now < doubt.since + GRACE;
                 let why = lost(old, doubt, held);
                 let until = held.then_some(doubt.since + GRACE);
-                let noted = refused(until.unwrap_or(now + NO_HEEDED), why.error.clone());
-                if let Err(error) = self
-                    .lastingly(|| self.store.refuse_refresh(lease, &noted))
-                    .await
-                {
+                let noted = refused(until.unwrap_or(now), why.error.clone());
+                let written = if held {
+                    self.lastingly(|| self.store.refuse_refresh(lease, &noted))
+                        .await
+                } else {
+                    self.note_no(lease, noted).await
+                };
+                if let Err(error) = written {
                     return of_store(error);
                 }
                 let end = if held {
@@ -225,17 +227,26 @@ impl Worker {
                     RefreshEnd::Dead
                 };
                 self.metrics.token_refresh_ended(end);
-                if !held && let Err(error) = self.pause_account(lease.account, &why.error).await {
-                    return NoToken::Store(error);
+                if !held {
+                    if let Err(error) = self.pause_account(lease.account, &why.error).await {
+                        return NoToken::Store(error);
+                    }
+                    // Whoever was given them may have brought them in this moment.
+                    match self.read_tokens(lease.account).await {
+                        Ok(now) if now.version != old.version => {
+                            return match self.store.proved(lease.account).await {
+                                Ok(()) => NoToken::Busy,
+                                Err(error) => NoToken::Store(error),
+                            };
+                        }
+                        Ok(_) | Err(_) => {}
+                    }
                 }
                 later(until, why, Some(fault))
             }
             (Action::PauseAccount, _) => {
-                let noted = refused(now + NO_HEEDED, why(&fault, verdict, Step::Token).error);
-                let held = match self
-                    .lastingly(|| self.store.refuse_refresh(lease, &noted))
-                    .await
-                {
+                let noted = refused(now, why(&fault, verdict, Step::Token).error);
+                let held = match self.note_no(lease, noted).await {
                     Ok(()) => true,
                     Err(StoreError::LeaseLost { .. }) => false,
                     Err(error) => return NoToken::Store(error),
@@ -282,23 +293,36 @@ impl Worker {
         }
     }
 
-    /// What X answered, again and again until the database takes it, for as long as the lease: forgotten, it would be a doubt.
+    /// What X answered, again and again until the database takes it: forgotten, it would be a doubt. For as long as the lease
+    /// lasts at most, and told to stop no longer than to the next failure.
     async fn lastingly<T, F: Future<Output = Result<T, StoreError>>>(
         &self,
         write: impl Fn() -> F,
     ) -> Result<T, StoreError> {
-        write
-            .retry(lasting().with_total_delay(Some(REFRESH_LEASE)))
-            .when(StoreError::is_outage)
-            .notify(|error, _| {
-                if self.metrics.db_error("refresh") {
-                    tracing::warn!(
-                        code = error.code(),
-                        "what X answered to a refresh cannot be written, trying again: {error}"
-                    );
-                }
-            })
-            .await
+        let enough = self.quit.soft().child_token();
+        let lease_is_over = async {
+            tokio::time::sleep(REFRESH_LEASE).await;
+            enough.cancel();
+            std::future::pending().await
+        };
+        tokio::select! {
+            written = self.insist(&enough, "refresh", write) => written,
+            never = lease_is_over => never,
+        }
+    }
+
+    /// Notes X's definite no; nobody asks again for so long that the account is stopped by then.
+    async fn note_no(&self, lease: &Lease, noted: Refused) -> Result<(), StoreError> {
+        self.lastingly(|| async {
+            let not_before = self.store.now().await? + NO_HEEDED;
+            let noted = noted.clone();
+            let noted = Refused {
+                not_before,
+                ..noted
+            };
+            self.store.refuse_refresh(lease, &noted).await
+        })
+        .await
     }
 
     /// Gives the right to refresh back; otherwise it runs out by itself.

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -192,6 +192,11 @@ fn put(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
         .create_new(true)
         .mode(0o600)
         .open(&begun)?;
+    // What a command of root leaves is for the service to find, which runs as the owner of the folder.
+    let (owner, ours) = (fs::metadata(folder)?, file.metadata()?);
+    if owner.uid() != ours.uid() {
+        let _ = fchown(&file, Some(owner.uid()), Some(owner.gid()));
+    }
     let written = file
         .write_all(bytes)
         .and_then(|()| file.sync_all())
@@ -218,7 +223,14 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
         .filter_map(|entry| {
             let mut bytes = Vec::new();
-            let file = File::open(entry.path()).ok()?;
+            let file = File::open(entry.path())
+                .inspect_err(|error| {
+                    tracing::warn!(
+                        "`{}` may hold refreshed tokens and cannot be read: {error}",
+                        entry.path().display()
+                    );
+                })
+                .ok()?;
             file.take(MOST_BYTES + 1).read_to_end(&mut bytes).ok()?;
             (u64::try_from(bytes.len()).is_ok_and(|bytes| bytes <= MOST_BYTES))
                 .then(|| (entry.path(), bytes))
@@ -251,6 +263,19 @@ mod tests {
         let large = vec![0; usize::try_from(MOST_BYTES).unwrap() + 1];
         fs::write(folder.join(format!("{PREFIX}2{SUFFIX}")), large).unwrap();
         assert_eq!(files(&folder), [(path, b"other".to_vec())]);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_root_leaves_is_for_the_owner_of_the_folder() {
+        let folder = std::env::temp_dir().join(format!("crier-rescue-{}", Uuid::new_v4()));
+        fs::create_dir(&folder).unwrap();
+        // Only root may; whoever else runs this owns both.
+        let _ = std::os::unix::fs::chown(&folder, Some(12_345), Some(23_456));
+        let owner = fs::metadata(&folder).unwrap();
+        let path = put(&folder, &file_name(7), b"sealed").unwrap();
+        let left = fs::metadata(path).unwrap();
+        assert_eq!((left.uid(), left.gid()), (owner.uid(), owner.gid()));
         fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -12,16 +12,16 @@ use crier_metrics::HookEnd;
 use crier_store::{Delivery, StoreError};
 use crier_x::{Hook, HookClient};
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Worker;
 
 /// Deliveries at once.
-const AT_ONCE: usize = 16;
-/// Of these to one webhook: one that hangs leaves places to the others.
-const SHARE: i64 = 4;
+const AT_ONCE: u8 = 16;
+/// Of these to one webhook at most, and fewer where there are more than four: those that hang leave places to the others.
+const SHARE: u8 = 4;
 /// A delivery is this worker's for so much longer than a try may take.
 const MARGIN: Duration = Duration::from_secs(30);
 
@@ -29,8 +29,10 @@ impl Worker {
     /// Delivers until `stop`, then waits for the tries in flight.
     pub(crate) async fn webhooks(mut self, stop: CancellationToken) {
         let mut client = self.hook_client();
-        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let places = Arc::new(Semaphore::new(AT_ONCE.into()));
         let running = TaskTracker::new();
+        // What a webhook has in hand bounds what is claimed for it.
+        let freed = Arc::new(Notify::new());
         while !stop.is_cancelled() {
             if self.take_up() {
                 client = self.hook_client();
@@ -46,7 +48,7 @@ impl Worker {
             let ttl = self.options.webhook_timeout + MARGIN;
             match self
                 .store
-                .claim_deliveries(self.id, (free, SHARE), ttl)
+                .claim_deliveries(self.id, free, (AT_ONCE, SHARE), ttl)
                 .await
             {
                 Ok(claimed) => {
@@ -57,6 +59,7 @@ impl Worker {
                             continue;
                         };
                         let (worker, client) = (self.clone(), client.clone());
+                        let freed = Arc::clone(&freed);
                         running.spawn(async move {
                             tokio::select! {
                                 () = worker.deliver(&client, &delivery) => {}
@@ -64,6 +67,7 @@ impl Worker {
                                 () = worker.quit.hurried() => {}
                             }
                             drop(place);
+                            freed.notify_one();
                         });
                     }
                     if full {
@@ -81,6 +85,7 @@ impl Worker {
             }
             tokio::select! {
                 () = tokio::time::sleep(self.options.poll) => {}
+                () = freed.notified() => {}
                 () = stop.cancelled() => {}
             }
         }

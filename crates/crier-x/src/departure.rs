@@ -14,11 +14,11 @@ use crier_core::answer::Endpoint;
 use crier_core::failpoint::{self, Deed};
 use http_body::{Body, Frame, SizeHint};
 
-/// When something began, by both clocks of this machine: the steady one stands still while the machine sleeps, and the one
-/// on the wall may be set back.
+/// When something began, by both clocks of this machine: the monotonic one stands still while the machine sleeps, and the
+/// wall clock may be set back.
 #[derive(Debug, Clone, Copy)]
 pub struct Start {
-    steady: Instant,
+    monotonic: Instant,
     wall: SystemTime,
 }
 
@@ -33,14 +33,14 @@ impl Start {
     }
 
     /// It began then.
-    pub const fn at(steady: Instant, wall: SystemTime) -> Self {
-        Self { steady, wall }
+    pub const fn at(monotonic: Instant, wall: SystemTime) -> Self {
+        Self { monotonic, wall }
     }
 
     /// How long ago that is, by the clock that says more.
     pub fn elapsed(&self) -> Duration {
         let by_wall = self.wall.elapsed().unwrap_or_default();
-        self.steady.elapsed().max(by_wall)
+        self.monotonic.elapsed().max(by_wall)
     }
 }
 

@@ -207,7 +207,7 @@ async fn a_suspect_is_cleared_in_the_commit_that_ends_its_job_and_in_no_other() 
         let row = db.one("select count(*) as n from crier.suspects").await;
         row["n"].as_i64().unwrap()
     };
-    // Somebody edits it meanwhile: it is looked at once more, as a suspect.
+    // Somebody edits it meanwhile: that text did not fail, and is as suspect.
     db.sql("update crier.jobs set text = 'edited' where id = 1")
         .await;
     let fail = || Finding::Fail(fault("quarantined"));

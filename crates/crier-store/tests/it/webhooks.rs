@@ -150,7 +150,11 @@ async fn a_delivery_is_one_workers_until_its_time_is_over_and_ends_once() {
         .await;
     settle(&db, &Settlement::Failed(why("text_refused"))).await;
     let (one, other) = (Uuid::new_v4(), Uuid::new_v4());
-    let first = db.store.claim_deliveries(one, (10, 10), TTL).await.unwrap();
+    let first = db
+        .store
+        .claim_deliveries(one, 10, (10, 10), TTL)
+        .await
+        .unwrap();
     let [first] = first.as_slice() else {
         panic!("{first:?}");
     };
@@ -161,7 +165,7 @@ async fn a_delivery_is_one_workers_until_its_time_is_over_and_ends_once() {
     );
     assert!(
         db.store
-            .claim_deliveries(other, (10, 10), TTL)
+            .claim_deliveries(other, 10, (10, 10), TTL)
             .await
             .unwrap()
             .is_empty()
@@ -169,7 +173,7 @@ async fn a_delivery_is_one_workers_until_its_time_is_over_and_ends_once() {
     db.advance("1 minute").await;
     let second = db
         .store
-        .claim_deliveries(other, (10, 10), TTL)
+        .claim_deliveries(other, 10, (10, 10), TTL)
         .await
         .unwrap();
     assert_eq!(
@@ -187,13 +191,17 @@ async fn a_delivery_is_one_workers_until_its_time_is_over_and_ends_once() {
         .unwrap();
     assert!(
         db.store
-            .claim_deliveries(one, (10, 10), TTL)
+            .claim_deliveries(one, 10, (10, 10), TTL)
             .await
             .unwrap()
             .is_empty()
     );
     db.advance("61 seconds").await;
-    let third = db.store.claim_deliveries(one, (10, 10), TTL).await.unwrap();
+    let third = db
+        .store
+        .claim_deliveries(one, 10, (10, 10), TTL)
+        .await
+        .unwrap();
     db.store
         .not_delivered(one, &third[0], None, None, &error)
         .await
@@ -202,14 +210,18 @@ async fn a_delivery_is_one_workers_until_its_time_is_over_and_ends_once() {
     db.advance("1 hour").await;
     assert!(
         db.store
-            .claim_deliveries(one, (10, 10), TTL)
+            .claim_deliveries(one, 10, (10, 10), TTL)
             .await
             .unwrap()
             .is_empty(),
         "dead"
     );
     assert_eq!(db.store.redeliver(None, None).await.unwrap(), 1);
-    let again = db.store.claim_deliveries(one, (10, 10), TTL).await.unwrap();
+    let again = db
+        .store
+        .claim_deliveries(one, 10, (10, 10), TTL)
+        .await
+        .unwrap();
     assert_eq!(again[0].id, first.id);
     db.store.delivered(one, &again[0], 200).await.unwrap();
     assert_eq!(db.store.webhooks().await.unwrap()[0].waiting, 0);
@@ -261,8 +273,9 @@ async fn a_webhook_that_hangs_has_a_share_of_the_places_and_one_that_is_paused_k
     outbox(&db, "paused", 1).await;
     assert!(db.store.pause_webhook("paused", true).await.unwrap());
     let worker = Uuid::new_v4();
-    let claim = async |places: i64| {
-        let claimed = db.store.claim_deliveries(worker, (places, 4), TTL).await;
+    let claim = async |free: i64| {
+        let claimed = db.store.claim_deliveries(worker, free, (16, 4), TTL);
+        let claimed = claimed.await;
         let mut names: Vec<String> = claimed
             .unwrap()
             .into_iter()
@@ -294,6 +307,39 @@ async fn a_webhook_that_hangs_has_a_share_of_the_places_and_one_that_is_paused_k
 }
 
 #[tokio::test]
+async fn webhooks_that_hang_together_leave_places_to_those_that_do_not() {
+    let db = Db::new().await;
+    for name in ["a", "b", "c", "d", "healthy"] {
+        hook(&db, name, &EVENTS, None).await;
+        if name != "healthy" {
+            outbox(&db, name, 50).await;
+        }
+    }
+    let worker = Uuid::new_v4();
+    let claimed = db.store.claim_deliveries(worker, 16, (16, 4), TTL).await;
+    assert_eq!(claimed.unwrap().len(), 4 * 3);
+    outbox(&db, "healthy", 1).await;
+    let claimed = db.store.claim_deliveries(worker, 4, (16, 4), TTL).await;
+    let names: Vec<_> = claimed
+        .unwrap()
+        .into_iter()
+        .map(|one| one.webhook)
+        .collect();
+    assert_eq!(names, ["healthy"]);
+    // Whoever has the fewest in hand comes first, however long the others have waited.
+    outbox(&db, "healthy", 1).await;
+    let other = Uuid::new_v4();
+    let claimed = db.store.claim_deliveries(other, 5, (16, 4), TTL).await;
+    let names: Vec<_> = claimed
+        .unwrap()
+        .into_iter()
+        .map(|one| one.webhook)
+        .collect();
+    assert!(names.contains(&"healthy".to_owned()), "{names:?}");
+    db.drop().await;
+}
+
+#[tokio::test]
 async fn a_webhook_that_is_being_removed_keeps_no_job_from_ending() {
     let db = Db::new().await;
     db.account("acme", 1).await;
@@ -304,7 +350,13 @@ async fn a_webhook_that_is_being_removed_keeps_no_job_from_ending() {
     let other = db.connect().await;
     let removal = tokio::spawn(async move {
         other
-            .run_script("begin; delete from crier.webhooks; select pg_sleep(3); commit")
+            .run_script(
+                "begin; delete from crier.webhooks;
+                 do $$ begin
+                   while not exists (select 1 from crier.jobs where id = 1 and state = 'failed') loop perform pg_sleep(0.05); end loop;
+                 end $$;
+                 commit",
+            )
             .await
     });
     let is_open = "select count(*) as n from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";
@@ -312,17 +364,19 @@ async fn a_webhook_that_is_being_removed_keeps_no_job_from_ending() {
         assert!(!removal.is_finished());
     }
     settle(&db, &Settlement::Failed(why("text_refused"))).await;
-    assert!(!removal.is_finished());
     assert_eq!(db.state(1).await, "failed");
     removal.await.unwrap().unwrap();
     let worker = Uuid::new_v4();
-    let left = db.store.claim_deliveries(worker, (10, 10), TTL).await;
+    let left = db.store.claim_deliveries(worker, 10, (10, 10), TTL).await;
     assert!(left.unwrap().is_empty(), "told to nobody");
-    assert_eq!(db.store.trim_deliveries(7).await.unwrap(), 4);
+    // What waited went with it; what the job told meanwhile, with the old ones.
+    assert_eq!(db.store.trim_deliveries(7).await.unwrap(), 1);
     // By the command, nothing is left.
     hook(&db, "all", &EVENTS, None).await;
     outbox(&db, "all", 3).await;
     assert!(db.store.remove_webhook("all").await.unwrap());
     assert!(!db.store.remove_webhook("all").await.unwrap());
+    let left = "select count(*) as n from crier.webhook_deliveries";
+    assert_eq!(db.one(left).await["n"], 0);
     db.drop().await;
 }

@@ -66,16 +66,15 @@ async fn a_call_that_is_late_sends_no_byte_of_its_body() {
 }
 
 #[tokio::test]
-async fn a_machine_that_slept_is_late_by_its_clock_on_the_wall_and_one_that_was_set_back_by_the_other()
- {
+async fn a_machine_that_slept_is_late_by_its_wall_clock_and_one_that_was_set_back_by_the_other() {
     let (address, bodies) = mute().await;
     let there = client(address, MediaEncoding::Multipart);
     let hour = Duration::from_hours(1);
-    let (steady, before) = (Instant::now(), SystemTime::UNIX_EPOCH);
+    let (monotonic, before) = (Instant::now(), SystemTime::UNIX_EPOCH);
     let to_come = before + Duration::from_hours(24 * 365 * 1_000);
     for start in [
-        Start::at(steady, before),
-        Start::at(steady.checked_sub(hour).unwrap(), to_come),
+        Start::at(monotonic, before),
+        Start::at(monotonic.checked_sub(hour).unwrap(), to_come),
     ] {
         let departure = Departure::within(start, Duration::from_mins(1));
         let fault = there

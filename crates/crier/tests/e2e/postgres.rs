@@ -6,7 +6,7 @@ mod pooler;
 mod restart;
 mod skew;
 mod unwilling;
-mod watched;
+pub(crate) mod watched;
 
 use serde_json::Value;
 

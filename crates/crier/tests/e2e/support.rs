@@ -10,9 +10,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-/// Of one account whose grant X has ended: nobody is to ask again for ten seconds, so that the account is stopped by then. The
-/// attempt that heard it is written a moment later.
-pub(crate) const NO_HEEDED: &str = "select refresh_not_before >= (select max(started_at) from crier.attempts) + interval '9 seconds' as done
+/// Of one account whose grant X has ended: nobody was to ask again before it was stopped.
+pub(crate) const NO_HEEDED: &str =
+    "select refresh_not_before > (select updated_at from crier.accounts) as done
   from crier.credentials where kind = 'oauth2'";
 pub(crate) const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 

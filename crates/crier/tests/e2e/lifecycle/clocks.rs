@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::postgres::watched::Watched;
 use crate::support::Stage;
 
 const SOON: Duration = Duration::from_mins(1);
@@ -35,14 +36,16 @@ async fn a_host_whose_clock_is_off_posts_on_time_signs_by_xs_clock_and_says_so()
     stage
         .account_without(&json!({"username": "signer"}), "oauth2")
         .await;
-    for (offset, words) in [("+7m", "7 min ahead of"), ("-1d", "24 h behind")] {
+    for (offset, skew_s, words) in [
+        ("+7m", -420.0, "7 min ahead of"),
+        ("-1d", 86_400.0, "24 h behind"),
+    ] {
         let set = faked(offset);
         let settings: Vec<(&str, &str)> = set
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
-            .chain([("CRIER__EXPORTER__LISTEN", "127.0.0.1:0")])
             .collect();
-        let crier = stage.start_with("run", &settings);
+        let crier = Watched::start(&stage, "run", &settings);
         stage
             .sql(&format!(
                 "insert into crier.jobs (account, text, run_at) values ('acme', 'bearer {offset}', crier.now() + interval '2 seconds'),
@@ -55,6 +58,15 @@ async fn a_host_whose_clock_is_off_posts_on_time_signs_by_xs_clock_and_says_so()
                 SOON,
             )
             .await;
+        let page = crier.page(&stage, "/metrics").await;
+        let skew = page
+            .lines()
+            .find_map(|line| line.strip_prefix("crier_db_clock_skew_seconds "))
+            .unwrap();
+        assert!(
+            (skew.parse::<f64>().unwrap() - skew_s).abs() < 5.0,
+            "{skew}"
+        );
         let mut doctor = stage.command(&["doctor"]);
         doctor.envs(settings.iter().copied());
         let said = doctor.output().await.unwrap();

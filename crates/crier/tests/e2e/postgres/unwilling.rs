@@ -121,3 +121,41 @@ async fn too_few_connections_are_said_so_and_enough_for_all_in_turn() {
         .await;
     stage.done().await;
 }
+
+/// A statement that takes longer than crier lets one (15 s), or that somebody cancels: nothing of it is done, and crier goes on.
+#[tokio::test]
+async fn statements_that_are_cancelled_are_made_again_and_nothing_goes_out_twice() {
+    let stage = Stage::new(&json!({})).await;
+    for account in ["claimed", "intended", "settled"] {
+        stage.account(account).await;
+    }
+    // A sequence counts what is rolled back too: each trigger stands in the way once.
+    stage
+        .sql(
+            "create sequence crier.cancelled; create sequence crier.slow_intent; create sequence crier.slow_settle;
+             create function crier.cancel_once() returns trigger language plpgsql as $$ begin
+               if nextval('crier.cancelled') <= 2 then raise exception 'cancelled' using errcode = 'query_canceled'; end if; return new; end $$;
+             create trigger cancel_once before insert on crier.leases for each row when (new.kind = 'publish') execute function crier.cancel_once();
+             create function crier.slow_intent() returns trigger language plpgsql as $$ begin
+               if nextval('crier.slow_intent') = 1 then perform pg_sleep(60); end if; return new; end $$;
+             create trigger slow_intent before update on crier.leases for each row
+               when (new.phase = 'sending' and old.phase <> 'sending' and new.account_id = 2) execute function crier.slow_intent();
+             create function crier.slow_settle() returns trigger language plpgsql as $$ begin
+               if nextval('crier.slow_settle') = 1 then perform pg_sleep(60); end if; return new; end $$;
+             create trigger slow_settle before insert on crier.posts for each row when (new.account_id = 3) execute function crier.slow_settle()",
+        )
+        .await;
+    let role = Watched::start(&stage, "run", &QUICK);
+    stage
+        .sql("insert into crier.jobs (account, text) values ('claimed', 'a'), ('intended', 'b'), ('settled', 'c')")
+        .await;
+    stage.until(ALL_PUBLISHED, SOON).await;
+    let tried = stage
+        .rows("select (select last_value from crier.cancelled) > 2 and (select last_value from crier.slow_intent) > 1 and (select last_value from crier.slow_settle) > 1 as done")
+        .await;
+    assert_eq!(tried, [json!({"done": true})]);
+    assert!(role.said().contains("statement timeout"), "{}", role.said());
+    each_job_has_its_post(&stage).await;
+    role.stop().await;
+    stage.done().await;
+}
