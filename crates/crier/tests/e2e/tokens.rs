@@ -393,7 +393,7 @@ async fn a_token_endpoint_that_fails_in_every_way_ends_no_grant_and_costs_no_att
     for times in 1..=8 {
         stage
             .until(
-                &format!("select refresh_faults = {times} as done from crier.credentials where kind = 'oauth2'"),
+                &format!("select refresh_faults >= {times} as done from crier.credentials where kind = 'oauth2'"),
                 SOON,
             )
             .await;
@@ -428,11 +428,10 @@ async fn an_answer_that_is_cut_off_takes_the_grant_along_and_says_so_at_once() {
         let crier = start(&stage, folder.path());
         stage
             .until(
-                "select refresh_faults = 1 as done from crier.credentials where kind = 'oauth2'",
+                "select refresh_faults >= 1 as done from crier.credentials where kind = 'oauth2'",
                 SOON,
             )
             .await;
-        assert_eq!(account(&stage).await["status"], "active", "{kind}");
         stage
             .sql("update crier.clock set shift = shift + interval '1 minute'")
             .await;
