@@ -2,7 +2,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench chaos dashboards dashboards-check dashboards-images alerts-check deploy-check docs-check webhooks-check dist dist-check package-check image-check lint fmt docs ci
+.PHONY: help demo test bench chaos upgrade-check dashboards dashboards-check dashboards-images alerts-check deploy-check docs-check webhooks-check dist dist-check package-check image-check lint fmt docs ci
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,12 @@ bench: ## measure, with an optimised build; prints figures for docs/PERFORMANCE.
 chaos: ## break everything for 180 s, then judge that nothing is lost or twice (SECONDS=600 for longer, SEED=7 for the same plan, ARGS=--blind to see the judge at work)
 	@scripts/need libfaketimeMT.so.1:libfaketime
 	cargo test --workspace --locked --bench chaos -- $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+upgrade-check: ## take a running crier from an older commit to this one and back, under load (FROM=commit; builds that one first, minutes)
+	@scripts/need
+	@scripts/build
+	old=$$(tests/upgrade/old $(FROM)) && scripts/with-postgres python3 tests/upgrade/check.py --old $$old \
+	  --new $(or $(CARGO_TARGET_DIR),target)/debug/crier $(if $(SEED),--seed $(SEED))
 
 dashboards: ## write Grafana's dashboards anew from deploy/grafana/panels.py
 	deploy/grafana/build.py

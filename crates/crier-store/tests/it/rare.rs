@@ -315,6 +315,50 @@ async fn what_was_inserted_into_a_paused_campaign_goes_on_if_it_is_resumed_befor
 }
 
 #[tokio::test]
+async fn rows_that_are_inserted_paused_stay_so_wherever_they_stand_among_others() {
+    let db = Db::new().await;
+    db.account("acme", 1).await;
+    // All at once: the campaign is resumed by the time of the commit, which resumes what was paused for its sake alone.
+    db.sql(
+        "select crier.pause_campaign('c');
+         insert into crier.jobs (account, text, campaign, state)
+           select 'acme', n::text, 'c', case when n in (1, 2, 3, 5, 8, 9) then 'paused' else 'scheduled' end from generate_series(1, 9) n order by n;
+         insert into crier.jobs (account, text, campaign, state) values ('acme', '10', 'c', 'paused'), ('acme', '11', 'c', 'scheduled');
+         select crier.resume_campaign('c');
+         insert into crier.jobs (account, text, campaign, state) values ('acme', '12', 'c', 'paused')",
+    )
+    .await;
+    let noted = "select string_agg(id::text, ',' order by id) as ids from crier.jobs where state = 'paused'";
+    let seen = db.one(noted).await;
+    // What was there when the campaign was resumed was resumed with it.
+    assert_eq!(seen["ids"], "12", "{seen}");
+    db.sql("select crier.pause_campaign('d')").await;
+    let person = db.connect().await;
+    let insert = tokio::spawn(async move {
+        person
+            .run_script(
+                "insert into crier.jobs (account, text, campaign, state)
+                   select 'acme', n::text, 'd', case when n in (1, 2, 3, 5, 8, 9) then 'paused' else 'scheduled' end from generate_series(1, 9) n order by n;
+                 do $$ begin
+                   while (select paused from crier.campaigns where name = 'd') loop perform pg_sleep(0.05); end loop;
+                 end $$",
+            )
+            .await
+    });
+    let is_open = "select count(*) as n from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";
+    while db.one(is_open).await["n"] != 1 {
+        assert!(!insert.is_finished());
+    }
+    db.sql("select crier.resume_campaign('d')").await;
+    insert.await.unwrap().unwrap();
+    let seen = db
+        .one("select string_agg(text, ',' order by id) as texts from crier.jobs where state = 'paused' and campaign = 'd'")
+        .await;
+    assert_eq!(seen["texts"], "1,2,3,5,8,9", "{seen}");
+    db.drop().await;
+}
+
+#[tokio::test]
 async fn a_worker_that_lives_through_a_call_ends_the_row_of_crashes() {
     let db = Db::new().await;
     db.account("acme", 1).await;
