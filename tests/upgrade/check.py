@@ -220,6 +220,8 @@ def main():
             stage.say("old", "migrate")
             for name in ACCOUNTS:
                 stage.say("old", "auth", "import", text=stage.ask_sim("/_sim/accounts", {"username": name}))
+            # So slow that whoever is told to go has calls in flight.
+            stage.ask_sim("/_sim/faults", {"route": "POST /2/tweets", "kind": "slow", "delay_ms": 500, "times": 100_000})
             stage.say("old", "webhooks", "add", "ops", f"http://127.0.0.1:{receiver.server_port}/")
             begun = stage.sql("select max(version) from public._sqlx_migrations;")
             running = [stage.role("old", role) for role in ("scheduler", "worker", "worker")]
