@@ -76,7 +76,7 @@ dist-check: ## pack the binary of the tests as `make dist` packs, and look at wh
 	PACK_FAST=yes deploy/dist/pack $(or $(CARGO_TARGET_DIR),target)/debug/crier $(or $(CARGO_TARGET_DIR),target)/dist-check
 	PACK_FAST=yes deploy/dist/check $(or $(CARGO_TARGET_DIR),target)/dist-check $(or $(CARGO_TARGET_DIR),target)/debug/crier
 
-package-check: ## install, upgrade, remove and purge dist/'s package in a clean Debian; needs root
+package-check: ## install, upgrade, remove and purge dist/'s package in a clean Debian; needs root (NO_BOOT=yes where systemd cannot be booted)
 	deploy/dist/install dist
 
 image-check: ## carry out the Dockerfile in clean roots and try the image; needs root (BINARY=FILE compiles nothing)
