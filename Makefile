@@ -50,10 +50,13 @@ dashboards-images: ## draw the curves of Overview for the README, under a load o
 	  scripts/with-postgres $$python deploy/grafana/check.py --crier $(or $(CARGO_TARGET_DIR),target)/debug/crier \
 	  --prometheus $$prometheus --seconds 120 --images docs/img
 
-alerts-check: ## try each alert with promtool: once where it must fire, once where it must not
+alerts-check: ## try each alert with promtool: once where it must fire, once where it must not; and whom an Alertmanager calls for it
 	promtool=$$(scripts/tool promtool prometheus) && $$promtool check rules deploy/prometheus/rules.yml && \
-	  $$promtool test rules deploy/prometheus/rules.test.yml
+	  $$promtool test rules deploy/prometheus/rules.test.yml && $$promtool check config --syntax-only deploy/compose/prometheus.yml
 	deploy/prometheus/check.py
+	deploy/kubernetes/rules.py --check
+	amtool=$$(scripts/tool amtool prometheus-alertmanager) && $$amtool check-config deploy/prometheus/alertmanager.yml
+	alertmanager=$$(scripts/tool prometheus-alertmanager) && deploy/prometheus/called.py $$alertmanager
 
 docs-check: ## follow README and docs/ as a reader would; read every command, query and link that is named
 	@scripts/need
@@ -79,7 +82,7 @@ dist-check: ## pack the binary of the tests as `make dist` packs, and look at wh
 	PACK_FAST=yes deploy/dist/pack $(or $(CARGO_TARGET_DIR),target)/debug/crier $(or $(CARGO_TARGET_DIR),target)/dist-check
 	PACK_FAST=yes deploy/dist/check $(or $(CARGO_TARGET_DIR),target)/dist-check $(or $(CARGO_TARGET_DIR),target)/debug/crier
 
-package-check: ## install, upgrade, remove and purge dist/'s package in a clean Debian; needs root
+package-check: ## install, upgrade, remove and purge dist/'s package in a clean Debian; needs root (NO_BOOT=yes where systemd cannot be booted)
 	deploy/dist/install dist
 
 image-check: ## carry out the Dockerfile in clean roots and try the image; needs root (BINARY=FILE compiles nothing)

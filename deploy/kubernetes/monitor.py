@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Holds monitor.yaml against the ServiceMonitor that the Prometheus operator defines, and against the pods that it is to find.
+"""Holds monitor.yaml and rules.yaml against the ServiceMonitor and the PrometheusRule that the Prometheus operator defines, and the former against the pods
+that it is to find.
 
 The operator publishes its resource definitions in no registry of packages; `cloudcoil-models-prometheus-operator` on PyPI is made from
 them, and gives the schema back. A cluster drops members that it does not know without a word, so here they are refused."""
@@ -9,7 +10,7 @@ import sys
 
 import jsonschema
 import yaml
-from cloudcoil.models.prometheus_operator.v1 import ServiceMonitor
+from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -26,13 +27,19 @@ def closed(schema):
     return schema
 
 
+def against(model, document):
+    """Where a resource is not as its definition wants it, in words."""
+    for error in jsonschema.Draft202012Validator(closed(model.model_json_schema())).iter_errors(document):
+        # Of a member that may be of several forms: what is wrong with the form that it comes closest to.
+        error = jsonschema.exceptions.best_match([error])
+        yield f"{error.json_path}: {error.message}"
+
+
 def faults(documents, pods):
     """What is wrong with a Service and its ServiceMonitor, in words."""
     (service,) = [each for each in documents if each["kind"] == "Service"]
     (monitor,) = [each for each in documents if each["kind"] == "ServiceMonitor"]
-    schema = closed(ServiceMonitor.model_json_schema())
-    for error in jsonschema.Draft202012Validator(schema).iter_errors(monitor):
-        yield f"{error.json_path}: {error.message}"
+    yield from against(ServiceMonitor, monitor)
     wanted = monitor["spec"].get("selector", {}).get("matchLabels", {})
     if not wanted or not wanted.items() <= service["metadata"]["labels"].items():
         yield f"the ServiceMonitor looks for {wanted}, and the Service is {service['metadata']['labels']}"
@@ -62,12 +69,17 @@ def main():
     spoilt[1]["spec"]["endpoints"][0]["intervall"] = "15s"
     if not any("intervall" in fault for fault in faults(spoilt, pods)):
         sys.exit("kubernetes: a member that no ServiceMonitor has is not refused")
-    found = list(faults(read("monitor.yaml"), pods))
+    (rules,) = read("rules.yaml")
+    (spoilt,) = read("rules.yaml")
+    spoilt["spec"]["groups"][0]["rules"][0]["expression"] = "1"
+    if not any("expression" in fault for fault in against(PrometheusRule, spoilt)):
+        sys.exit("kubernetes: a member that no PrometheusRule has is not refused")
+    found = [f"monitor.yaml: {fault}" for fault in faults(read("monitor.yaml"), pods)] + [f"rules.yaml: {fault}" for fault in against(PrometheusRule, rules)]
     for fault in found:
-        print(f"kubernetes/monitor.yaml: {fault}", file=sys.stderr)
+        print(f"kubernetes/{fault}", file=sys.stderr)
     if found:
         sys.exit(1)
-    print("kubernetes: the ServiceMonitor is one by its definition, and finds all three roles")
+    print("kubernetes: ServiceMonitor and PrometheusRule are such by their definitions; the former finds all three roles")
 
 
 main()

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What promtool does not see of the alerts: each says how bad it is, what it means, three first steps, and leads to a section of the
-runbook that names it; and each has a test in which it fires and one in which it does not.
+runbook that names it; and each has a test in which it fires and one in which it does not. Whatever else names alerts, or says how many they are, is
+right; what alertmanager.yml reads are secrets that compose has.
 """
 
 import pathlib
@@ -20,7 +21,7 @@ def main():
         name = block.split("\n", 1)[0].strip()
         seen.append(name)
         for member, shape in {"severity": r"labels: \{severity: (page|ticket)\}", "summary": r"^ +summary: \".+\"", "description": r"^ +description: \".+\"",
-                              "three steps": r"^ +steps: \"1\. .+ 2\. .+ 3\. .+\"", "runbook": r"^ +runbook: docs/RUNBOOK\.md#.+"}.items():
+                              "three steps": r"^ +steps: \"1\. .+ 2\. .+ 3\. .+\"", "runbook": r"^ +runbook_url: https://crier\.example/docs/RUNBOOK\.md#.+"}.items():
             if not re.search(shape, block, re.M):
                 faults.append(f"{name}: has no {member}")
         anchor = re.search(r"RUNBOOK\.md#(\S+)", block)
@@ -29,8 +30,19 @@ def main():
         for word in ("fires: ", "is silent: "):
             if f"'{name} {word}" not in tests:
                 faults.append(f"{name}: no test in which it {word.rstrip(': ')}")
-    for name in set(re.findall(r"`(Crier\w+)`", runbook)) - set(seen):
-        faults.append(f"docs/RUNBOOK.md: no alert is named {name}")
+    deployed, routes = (HERE.parents[1] / "docs" / "DEPLOY.md").read_text(), (HERE / "alertmanager.yml").read_text()
+    for page, named in {"docs/RUNBOOK.md": re.findall(r"`(Crier\w+)`", runbook), "docs/DEPLOY.md": re.findall(r"`(Crier\w+)`", deployed),
+                        "alertmanager.yml": re.findall(r"\bCrier\w+", routes)}.items():
+        for name in sorted(set(named) - set(seen)):
+            faults.append(f"{page}: no alert is named {name}")
+    if f"`deploy/prometheus` {len(seen)} alerts" not in (HERE.parents[1] / "README.md").read_text():
+        faults.append(f"README.md: does not say that there are {len(seen)} alerts")
+    compose, secrets = HERE.parent / "compose", set(re.findall(r"/run/secrets/(\w+)", routes))
+    for name in sorted(secrets):
+        if f"  {name}: {{file: ./secrets/{name}}}" not in (compose / "compose.yaml").read_text() or f"make {name} " not in (compose / "make-secrets").read_text():
+            faults.append(f"alertmanager.yml: compose has no secret {name}")
+    if f"secrets: [{', '.join(sorted(secrets, reverse=True))}]" not in (compose / "compose.yaml").read_text():
+        faults.append(f"compose.yaml: the service alertmanager has not the secrets {', '.join(sorted(secrets))}")
     panels = (HERE.parent / "grafana" / "panels.py").read_text()
     for anchor in set(re.findall(r'runbook="([^"]+)"', panels)) - set(sections):
         faults.append(f"panels.py: docs/RUNBOOK.md has no section `{anchor}`")

@@ -2,6 +2,7 @@
 
 import http.server
 import re
+import shutil
 import subprocess
 import threading
 
@@ -140,10 +141,33 @@ def held_back(scene):
     until("slots that passed are left out", lambda: scene.psql(scene.env["DATABASE_URL"], "-qAtc", slots) == "0|t")
 
 
+# What DEPLOY.md edits.
+RULES = ["deploy/prometheus/rules.yml", "deploy/kubernetes/rules.yaml", "deploy/kubernetes/rules.py"]
+
+
+def deployed(scene):
+    """A database that was restored, and what is handed to Prometheus."""
+    restored(scene)
+    for file in RULES:
+        (scene.folder / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(pages.ROOT / file, scene.folder / file)
+
+
+def addressed(scene):
+    """Nothing that was due goes out; each alert leads to the runbook of the page, in both files alike."""
+    held_back(scene)
+    rules = (scene.folder / RULES[0]).read_text()
+    if re.findall(r"runbook_url: (.*)#", rules) != ["https://wiki.your.example/crier-runbook"] * rules.count("- alert: "):
+        raise Fault(f"{scene.page}: not every alert leads to the runbook")
+    done = subprocess.run([scene.folder / RULES[2], "--check"], capture_output=True, text=True)
+    if done.returncode:
+        raise Fault(f"{scene.page}: {done.stderr.strip()}")
+
+
 STAGES = {"README.md": newcomer, "docs/TUTORIAL.md": newcomer, "docs/SQL.md": recipes, "docs/RUNBOOK.md": at_work, "docs/WEBHOOKS.md": at_work,
-          "docs/ARCHITECTURE.md": deprived, "docs/DEPLOY.md": restored, "docs/UPGRADE.md": recipes}
+          "docs/ARCHITECTURE.md": deprived, "docs/DEPLOY.md": deployed, "docs/UPGRADE.md": recipes}
 # What must be so when the page is followed.
-AFTER = {"docs/ARCHITECTURE.md": same_rights, "docs/DEPLOY.md": held_back}
+AFTER = {"docs/ARCHITECTURE.md": same_rights, "docs/DEPLOY.md": addressed}
 
 # Commands between backticks that are carried out, not only read.
 
