@@ -8,8 +8,8 @@ import json
 
 PROMETHEUS = {"type": "prometheus", "uid": "${prometheus}"}
 POSTGRES = {"type": "grafana-postgresql-datasource", "uid": "${postgres}"}
-# A text box of each dashboard: where this installation keeps docs/RUNBOOK.md.
-RUNBOOK = "${runbook}#"
+# A text box of each dashboard: where this installation keeps docs/RUNBOOK.md. What it holds at first leads nowhere from Grafana, and says which page is meant.
+RUNBOOK, RUNBOOK_AT_FIRST = "${runbook}#", "docs/RUNBOOK.md"
 GREEN, ORANGE, RED = "green", "orange", "red"
 
 
@@ -146,9 +146,10 @@ class Dashboard:
                "multi": False, "options": [], "refresh": 2, "regex": "", "skipUrlSync": False, "sort": 1, "current": {},
                "definition": "label_values(crier_build_info, job)",
                "query": {"query": "label_values(crier_build_info, job)", "refId": "job"}}
-        runbook = {"name": "runbook", "label": "Runbook", "type": "textbox", "hide": 2, "skipUrlSync": False,
-                   "query": "docs/RUNBOOK.md", "current": {"text": "docs/RUNBOOK.md", "value": "docs/RUNBOOK.md"},
-                   "options": [{"selected": True, "text": "docs/RUNBOOK.md", "value": "docs/RUNBOOK.md"}]}
+        runbook = {"name": "runbook", "label": "Runbook", "type": "textbox", "hide": 0, "skipUrlSync": False,
+                   "description": "The address at which your people read crier's runbook: What to do of each panel leads there.",
+                   "query": RUNBOOK_AT_FIRST, "current": {"text": RUNBOOK_AT_FIRST, "value": RUNBOOK_AT_FIRST},
+                   "options": [{"selected": True, "text": RUNBOOK_AT_FIRST, "value": RUNBOOK_AT_FIRST}]}
         others = [{"asDropdown": True, "icon": "external link", "includeVars": True, "keepTime": True, "tags": ["crier"],
                    "targetBlank": False, "title": "crier", "tooltip": "", "type": "dashboards", "url": ""}]
         return {
