@@ -63,6 +63,21 @@ OVERVIEW = Dashboard(
                   Prom('60 * sum by (outcome, code) (rate(crier_attempts_total{job="$job", outcome!="published"}[$__rate_interval]))', "{{outcome}}: {{code}}"), unit="cpm", stack=True,
                   limitless="most attempts are made again and go well; Failed or missed, 24 h has the limit", runbook="posts-fail"),
         ]),
+        ("What needs somebody", [
+            # What ended is read from the partitions of its time (0.4 s for a million ended posts of the month) and bounded by its newest rows; what is
+            # unknown, from the list of what is looked for.
+            Panel("table", "What did not go out, and why", "What failed or was missed within 24 hours, and what is perhaps on X now, of every campaign and of none. Begin with the topmost line: do what its hint says "
+                  "(`docs/X.md` has each code), look at the newest with `crier jobs why ID`, then `crier jobs retry ID`; one that is `unknown` is settled, never retried. Of what ended, the newest 10,000 are counted.",
+                  Sql("""with bad as (
+                         (select state, id, error, finished_at as since from crier.jobs where state in ('failed', 'missed')
+                          and finished_at > (select crier.now() - interval '24 hours') order by finished_at desc limit 10000)
+                         union all
+                         (select j.state, j.id, j.error, r.since from crier.reconciles r join crier.jobs j on j.id = r.job_id where j.state = 'unknown' limit 1000))
+                         select state, coalesce(error ->> 'code', 'none') as code, count(*) as jobs, (array_agg(id order by since desc, id desc))[1] as "newest job", max(since) as since,
+                         (array_agg(error ->> 'title' order by since desc, id desc))[1] as title, (array_agg(error ->> 'hint' order by since desc, id desc))[1] as "what to do"
+                         from bad group by 1, 2 order by jobs desc, since desc limit 100""", among=["failed|", "missed|", "unknown|"]),
+                  unit="none", limitless=LISTED + "; Failed or missed, 24 h has the limit", runbook="posts-fail", width=24, height=8),
+        ]),
         ("What is coming", [
             Panel("barchart", "Next 24 hours, by account", "Posts that are to go out in each hour. X allows an account 100 posts in 15 minutes, 400 an hour; what is beyond waits.",
                   Sql("""select to_char(hour, 'DD Mon HH24:00') as "hour", account, posts from (
