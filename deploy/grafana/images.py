@@ -5,13 +5,14 @@ import datetime
 import matplotlib
 
 matplotlib.use("Agg")
+import matplotlib.colors as colors  # noqa: E402
 import matplotlib.dates as dates  # noqa: E402
 import matplotlib.pyplot as plot  # noqa: E402
 
 PAPER, INK, GRID = "#181b1f", "#ccccdc", "#2c3235"
 COLOURS = ["#73bf69", "#f2cc0c", "#5794f2", "#ff9830", "#f2495c", "#b877d9", "#8ab8ff", "#ffa6b0"]
 SHOWN = ["Lateness of each post", "Lateness", "Due and not out", "Ended, a minute", "Why attempts did not publish, a minute", "Dollars an hour"]
-UNITS = {"s": "s", "currencyUSD": "US$", "short": ""}
+UNITS = {"s": "s", "currencyUSD": "US$", "short": "", "cpm": "a minute"}
 
 
 def number(text):
@@ -41,7 +42,8 @@ def heatmap(axes, panel, found, figure):
         below = upto
     top = max(at for at, row in enumerate(rows) if max(row) > 0.01) + 2 if any(max(row) > 0.01 for row in rows) else 3
     x = [dates.date2num(datetime.datetime.fromtimestamp(at, datetime.timezone.utc)) for at in stamps]
-    axes.pcolormesh(x, range(min(top, len(rows)) + 1), [row[:-1] for row in rows[:top]], cmap="inferno", shading="flat")
+    # The panel's own exponent: few late posts are seen beside many that were on time.
+    axes.pcolormesh(x, range(min(top, len(rows)) + 1), [row[:-1] for row in rows[:top]], cmap="inferno", shading="flat", norm=colors.PowerNorm(0.5))
     axes.set_yticks([at + 0.5 for at in range(min(top, len(rows)))], [one["metric"]["le"] + " s" for one in found[:top]])
     axes.xaxis_date()
 
@@ -72,11 +74,12 @@ def draw(kept, folder, since, now):
             else:
                 for at, (name, moments, value) in enumerate(lines):
                     axes.plot(moments, value, label=name, color=COLOURS[at % len(COLOURS)], linewidth=1.4)
-            axes.set_ylim(bottom=0)
+            # With room for the legend.
+            axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
             axes.set_ylabel(UNITS.get(panel.unit, panel.unit))
             axes.legend(loc="upper left", frameon=False, labelcolor=INK, fontsize=7)
         axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M:%S"))
-        axes.xaxis.set_major_locator(dates.AutoDateLocator(minticks=3, maxticks=5))
+        axes.xaxis.set_major_locator(dates.AutoDateLocator(minticks=3, maxticks=7))
     figure.tight_layout()
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / "overview.png", dpi=110, facecolor=PAPER)

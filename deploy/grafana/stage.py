@@ -17,7 +17,8 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
-ACCOUNTS = ["acme", "orbit", "lumen", "dead", "frozen"]
+# `blind` may not read, so that crier cannot look for a post of its own: it stays unknown.
+ACCOUNTS = {"acme": {}, "orbit": {}, "lumen": {"expires_in": 200}, "dead": {}, "frozen": {}, "blind": {"scope": "tweet.write users.read offline.access"}}
 
 
 def free_port():
@@ -51,10 +52,14 @@ class Stage:
         self.folder, self.crier, self.prometheus_program = pathlib.Path(folder), crier, prometheus
         self.children = []
         self.sim, self.prom, self.ports = free_port(), free_port(), [free_port(), free_port()]
+        # Segments so small that a film has many, and so large that the films of two minutes do not use up X's window of segments. A lease so short that
+        # the one of a worker that is killed ends within the load.
         self.env = dict(
             os.environ, CRIER__SECRETS__KEY=KEY, CRIER__X__BASE_URL=f"http://127.0.0.1:{self.sim}",
-            CRIER__MEDIA__ROOT=str(self.folder / "media"), CRIER__WORKER__LEASE_S="40", CRIER__WORKER__FIRST_LOOK_S="1",
-            CRIER__WORKER__LOOK_WAITS_S="[1,1,2,2]", CRIER__MEDIA__SEGMENT_BYTES="65536")
+            CRIER__MEDIA__ROOT=str(self.folder / "media"), CRIER__MEDIA__SEGMENT_BYTES="524288",
+            CRIER__X__TIMEOUT_S="5", CRIER__X__CONNECT_TIMEOUT_S="2", CRIER__WORKER__LEASE_S="15",
+            CRIER__WORKER__FIRST_LOOK_S="1", CRIER__WORKER__LOOK_WAITS_S="[1,1,2,2]",
+            CRIER__WEBHOOKS__ALLOW_HTTP="true", CRIER__WEBHOOKS__ALLOW_PRIVATE="true", CRIER__WEBHOOKS__PORTS=f"[{self.sim}]")
         self.database = os.environ["DATABASE_URL"]
         self.reader = self.database.replace("postgres@", "grafana@", 1)
 
@@ -115,8 +120,10 @@ class Stage:
         self.say("demo", "--files-only", str(self.folder / "media"))
         self.start("sim", [self.crier, "sim", "--listen", f"127.0.0.1:{self.sim}"])
         until("the simulator listens", lambda: self.x("GET", "stats") is not None)
-        made = [self.x("POST", "accounts", {"username": name, "expires_in": 7200 if name != "lumen" else 200}) for name in ACCOUNTS]
+        made = [self.x("POST", "accounts", {"username": name, "expires_in": 7200, **more}) for name, more in ACCOUNTS.items()]
         self.say("auth", "import", text=json.dumps(made))
+        # The simulator takes no webhooks: each try fails.
+        self.say("webhooks", "add", "nobody", f"http://127.0.0.1:{self.sim}/hook")
         self.first = self.role("run", ["run"], self.ports[0])
         self.second = self.role("worker", ["worker"], self.ports[1])
         config = self.folder / "prometheus.yml"
@@ -161,20 +168,33 @@ class Stage:
               "x-rate-limit-reset": str(int(time.time()) + 20)}, body={"title": "Too Many Requests", "status": 429})
         fault(route="POST /2/tweets", kind="answer", skip=9, times=3, status=503, body="<html>over capacity</html>", account="acme")
         fault(route="POST /2/media/upload/{id}/append", kind="request_lost", skip=1, times=2)
+        fault(route="POST /2/tweets", kind="answer_lost", account="blind", times=1)
+        self.sql("insert into crier.jobs (account, text) values ('@blind', 'Is it there?');")
+        self.first.send_signal(signal.SIGHUP)
         self.x("POST", "revoke", {"account": "dead"})
         self.sql("insert into crier.jobs (account, text) values ('@dead', 'Nobody may'); insert into crier.jobs (account, text) values ('@frozen', 'Not now');")
         self.x("POST", "standing", {"account": "frozen", "state": "suspended"})
         begin, n, killed = time.monotonic(), 0, False
         while time.monotonic() - begin < seconds:
             n += 1
+            kill = not killed and time.monotonic() - begin > seconds / 3
+            if kill:
+                fault(route="POST /2/tweets", kind="slow", delay_ms=3000, times=3)
+            if n % 8 == 0:
+                # Prometheus sees a counter grow only once it knows it: what happens once, at first, is on no curve.
+                account = ["acme", "orbit", "lumen"][n // 8 % 3]
+                fault(route="POST /2/tweets", kind="answer", account=account, times=1, status=503, body="<html>over capacity</html>")
+                fault(route="POST /2/tweets", kind="answer_lost", account=account, skip=2, times=1)
             media = """'[{"path": "picture.png"}]'""" if n % 5 == 0 else """'[{"path": "film.mp4"}]'""" if n % 7 == 0 else "'[]'"
             self.sql("".join(f"insert into crier.jobs (account, text, campaign, media) values ('@{account}', 'Now {n} from {account}', 'spring', {media});"
                              for account in ["acme", "orbit", "lumen"]))
-            if not killed and time.monotonic() - begin > seconds / 2:
+            if kill:
                 # A worker that is killed in a call leaves leases behind, and unknown posts.
-                fault(route="POST /2/tweets", kind="slow", delay_ms=3000, times=3)
                 time.sleep(1.5)
                 self.second.kill()
                 self.second = self.role("worker2", ["worker"], self.ports[1])
+                # Longer than crier waits for a lock, twice over, so that its calls to the database fail.
+                self.start("lock", ["psql", "--no-psqlrc", "--quiet", self.database, "--command",
+                                    "begin; lock table crier.lanes in access exclusive mode; select pg_sleep(7); commit;"])
                 killed = True
             time.sleep(1)
