@@ -289,5 +289,7 @@ UNUSED = {}
 UNSHOWN = {
     "CrierNothingPublished": "compares two panels, Ended and Due and not out, over ten minutes",
     "CrierDown": "a process that is down shows no number of its own; Prometheus has `up`",
+    "CrierNoWorker": "a worker that is gone shows no number of its own; `In hand, and the most that fits` shows those that are there",
+    "CrierRoleGone": "compares what Prometheus sees with what it saw within a day",
     "CrierAbsent": "where no process is seen there is nothing to draw",
 }
