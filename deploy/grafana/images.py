@@ -74,11 +74,12 @@ def draw(kept, folder, since, now):
             else:
                 for at, (name, moments, value) in enumerate(lines):
                     axes.plot(moments, value, label=name, color=COLOURS[at % len(COLOURS)], linewidth=1.4)
-            axes.set_ylim(bottom=0)
+            # With room for the legend.
+            axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
             axes.set_ylabel(UNITS.get(panel.unit, panel.unit))
             axes.legend(loc="upper left", frameon=False, labelcolor=INK, fontsize=7)
         axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M:%S"))
-        axes.xaxis.set_major_locator(dates.AutoDateLocator(minticks=3, maxticks=5))
+        axes.xaxis.set_major_locator(dates.AutoDateLocator(minticks=3, maxticks=7))
     figure.tight_layout()
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / "overview.png", dpi=110, facecolor=PAPER)
