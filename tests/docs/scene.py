@@ -219,12 +219,13 @@ class Scene:
             self.tell(f'env -0 >"{begin}"; echo done >&{self.put}\n')
             if self.answers(begin) != ["done"]:
                 raise Fault(f"{block.at}: the first shell has ended")
+        until(f"{block.at}: the shell before has set its variables", begin.exists)
         env = dict(pair.split("=", 1) for pair in begin.read_text().split("\0") if "=" in pair)
         kept = self.folder / f"environment-{len(self.others)}-{len(self.background)}-{block.line}"
         if block.shell:
             self.others[block.shell] = kept
-        # What is set is kept before each command: the last one goes on until Ctrl-C.
-        keep = f"""set -T; trap 'env -0 >"{kept}"' DEBUG; source "{self.file(block, "sh")}\""""
+        # What is set is kept before each command, whole or not at all: the last one goes on until Ctrl-C.
+        keep = f"""set -T; trap 'env -0 >"{kept}.new" && mv "{kept}.new" "{kept}"' DEBUG; source "{self.file(block, "sh")}\""""
         self.start(["bash", "-euo", "pipefail", "-c", keep], block.at, env, env["PWD"])
 
     def start(self, words, what, env=None, folder=None):

@@ -128,7 +128,7 @@ def held_back(scene):
     shall = "due missed, paused missed, perhaps unknown true, later scheduled -"
     until(f"the jobs are {shall}", lambda: scene.psql(scene.env["DATABASE_URL"], "-qAtc", ask) == shall)
     # What never went out is retried, in the page's own words, and waits for a worker.
-    words = next(span for _, span in pages.spans("docs/DEPLOY.md") if "crier.retry(ID)" in span)
+    words = next(span for _, span in pages.spans("docs/DEPLOY.md") if "crier.retry(id)" in span)
     due = scene.psql(scene.env["DATABASE_URL"], "-qAtc", "select id from crier.jobs where text = 'due'")
     scene.psql(scene.env["DATABASE_URL"], "-q", text=f"begin; {words.replace('ID', due)}; commit;")
     scene.psql(scene.env["DATABASE_URL"], "-q", text="insert into crier.jobs (account, text, max_lateness, run_at) values ('acme', 'next', '0', crier.now() - interval '1 minute')")
