@@ -201,6 +201,20 @@ impl Process {
     }
 
     /// Whether this process had not begun to run.
+    /// Whether it used up its grace over a database that did not take what was in flight. What X answered is held until then.
+    fn waited_for_database(&self, told: u64) -> bool {
+        let text = std::fs::read(self.log()).unwrap_or_default();
+        let since = text.get(usize::try_from(told).unwrap()..);
+        let since = String::from_utf8_lossy(since.unwrap_or_default()).into_owned();
+        let signs = [
+            "code=\"db_",
+            "sqlx::postgres::notice",
+            "did not close in time",
+            "slow statement",
+        ];
+        since.contains("out of time") && signs.iter().any(|sign| since.contains(sign))
+    }
+
     fn failed_to_start(&self) -> bool {
         let text = std::fs::read(self.log()).unwrap_or_default();
         let ours = text.get(self.begin..).unwrap_or_default();
@@ -253,13 +267,20 @@ impl Process {
             return;
         };
         signal(child.id(), "CONT").await;
+        let told = std::fs::metadata(self.log()).map_or(0, |log| log.len());
         signal(child.id(), "TERM").await;
         if let Ok(status) = tokio::time::timeout(STOP, child.wait()).await {
             let status = status.unwrap();
             if !status.success() && !self.failed_to_start() {
-                self.ground
-                    .tally
-                    .death_of_its_own(format!("{} ended with {status}", self.name));
+                if self.waited_for_database(told) {
+                    self.ground
+                        .tally
+                        .count("stopped out of time: the database was away or locked");
+                } else {
+                    self.ground
+                        .tally
+                        .death_of_its_own(format!("{} ended with {status}", self.name));
+                }
             }
         } else {
             child.kill().await.unwrap();
