@@ -5,6 +5,7 @@
 //! /2/tweets"` does one case alone.
 
 mod answers;
+mod commands;
 mod expiry;
 mod ground;
 mod matrix;

@@ -1,8 +1,9 @@
-//! A scheduler that dies while it takes back what dead workers held: the next one goes on, and nothing is lost or counted twice.
+//! A scheduler that dies, or stands still, while it takes back what dead workers held: the next one goes on, and nothing is lost or counted twice.
 
 use serde_json::json;
 
 use super::ground::{Ground, LEADER_OVER, LEASE_OVER, Left, Wish};
+use crate::support::Role;
 
 /// What a worker holds as it dies.
 #[derive(Debug, Clone, Copy)]
@@ -69,12 +70,34 @@ async fn leave(ground: &mut Ground, held: Held) -> Result<(String, Vec<Left>), S
     Ok((case, left))
 }
 
-async fn recover(ground: &Ground, held: Held, case: &str, left: &[Left]) -> Result<(), String> {
-    let (scheduler, worker) = (
-        ground.start("scheduler", None),
-        ground.start("worker", None),
-    );
+/// What becomes of the scheduler that takes it back.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Killed,
+    /// For longer than it leads; it goes on as soon as another one leads.
+    StoodStill,
+}
+
+/// All is done by others, beside the zombie if there is one.
+async fn recover(
+    ground: &Ground,
+    held: Held,
+    case: &str,
+    left: &[Left],
+    zombie: Option<Role>,
+) -> Result<(), String> {
+    let scheduler = ground.start("scheduler", None);
+    if zombie.is_some() {
+        ground.is_led_by_another().await?;
+    }
+    if let Some(zombie) = &zombie {
+        zombie.signal("CONT").await;
+    }
+    let worker = ground.start("worker", None);
     let ended = ground.ends(case).await;
+    if let Some(zombie) = zombie {
+        zombie.stop().await;
+    }
     worker.kill().await;
     scheduler.kill().await;
     ended?;
@@ -83,20 +106,43 @@ async fn recover(ground: &Ground, held: Held, case: &str, left: &[Left]) -> Resu
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_scheduler_killed_while_it_takes_leases_back_leaves_exactly_the_posts_asked_for() {
+async fn take_back_everything(fate: Fate) {
     let mut ground = Ground::new(&[]).await;
     for held in Held::ALL {
         for moment in ["before", "after"] {
             let point = format!("{moment} {}*", held.taken_back_by());
             let (case, left) = leave(&mut ground, held).await.unwrap();
-            let mut mortal = ground.start("scheduler", Some(&format!("kill 1 {point}")));
-            let died = ground.dies(&case, &mut mortal).await;
-            assert_eq!(died, Ok(true), "{held:?}: {point}");
+            let zombie = match fate {
+                Fate::Killed => {
+                    let order = format!("kill 1 {point}");
+                    let mut mortal = ground.start("scheduler", Some(&order));
+                    let died = ground.dies(&case, &mut mortal).await;
+                    assert_eq!(died, Ok(true), "{held:?}: {point}");
+                    None
+                }
+                Fate::StoodStill => {
+                    let order = format!("stop 1 {point}");
+                    let zombie = ground.start("scheduler", Some(&order));
+                    let stands = ground.stands_still(&case, &zombie).await;
+                    assert_eq!(stands, Ok(true), "{held:?}: {point}");
+                    ground.end_transactions().await;
+                    Some(zombie)
+                }
+            };
             ground.pass(LEADER_OVER).await;
-            let done = recover(&ground, held, &case, &left).await;
-            assert_eq!(done, Ok(()), "{held:?}: {point}");
+            let done = recover(&ground, held, &case, &left, zombie).await;
+            assert_eq!(done, Ok(()), "{held:?}: {fate:?} {point}");
         }
     }
     ground.done().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scheduler_killed_while_it_takes_leases_back_leaves_exactly_the_posts_asked_for() {
+    take_back_everything(Fate::Killed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scheduler_that_stands_still_while_it_takes_leases_back_takes_none_from_the_living() {
+    take_back_everything(Fate::StoodStill).await;
 }

@@ -1,7 +1,8 @@
 //! SIGTERM at every point that a worker reaches on the way of a text, a picture and a film.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::io::Write;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -10,8 +11,11 @@ use crate::support::Stage;
 
 const SOON: Duration = Duration::from_mins(1);
 const ALL_PUBLISHED: &str = "select bool_and(state = 'published') as done from crier.jobs";
-/// Each point is met in one of so many runs of the tests, which one by its place; `CRIER_TERM_POINTS=all` meets all.
+/// A run meets one point of so many, which ones by lot: the lot is told, and `CRIER_TERM_POINTS=2` draws it again.
+/// `CRIER_TERM_POINTS=all` meets all.
 const PART: usize = 4;
+/// What a worker may take to end, in whole.
+const GRACE: Duration = Duration::from_secs(8);
 
 /// A text, a picture and a film, each of an account of its own.
 async fn jobs(stage: &Stage, round: usize) {
@@ -33,11 +37,27 @@ fn points(log: &str) -> Vec<String> {
         .collect()
 }
 
-#[tokio::test]
+/// Whether a worker has come to the point, at which it is told to end.
+fn is_met(log: &str, point: &str) -> bool {
+    let log = std::fs::read_to_string(log).unwrap_or_default();
+    log.lines().any(|line| line == point)
+}
+
+/// The points of this run: the lot, or none for all.
 #[expect(
     clippy::disallowed_methods,
-    reason = "whoever has more time may ask for all points"
+    reason = "whoever has more time may ask for all points, and whoever saw it fail for the same ones"
 )]
+fn lot() -> Option<usize> {
+    match std::env::var("CRIER_TERM_POINTS").as_deref() {
+        Ok("all") => None,
+        Ok(lot) => Some(lot.parse().expect("CRIER_TERM_POINTS is `all` or a number")),
+        Err(_) => Some(usize::from(uuid::Uuid::new_v4().as_bytes()[0])),
+    }
+    .map(|lot| lot % PART)
+}
+
+#[tokio::test]
 async fn sigterm_at_any_point_ends_well_and_burns_nothing() {
     let stage = Stage::new(&json!({})).await;
     let files = Files::new();
@@ -49,6 +69,8 @@ async fn sigterm_at_any_point_ends_well_and_burns_nothing() {
     let scheduler = files.start(&stage, "scheduler");
     let log = format!("{}/points", files.folder());
     let segments = ("CRIER__MEDIA__SEGMENT_BYTES", "65536");
+    let grace_s = GRACE.as_secs().to_string();
+    let grace = ("CRIER__WORKER__STOP_GRACE_S", grace_s.as_str());
     jobs(&stage, 0).await;
     let first = files.start_with(
         &stage,
@@ -71,37 +93,64 @@ async fn sigterm_at_any_point_ends_well_and_burns_nothing() {
             "{needed} is not among {all:#?}"
         );
     }
-    let every = std::env::var("CRIER_TERM_POINTS").is_ok_and(|wanted| wanted == "all");
+    let lot = lot();
+    let again = lot.map_or_else(|| "all".to_owned(), |lot| lot.to_string());
+    let again = format!("CRIER_TERM_POINTS={again}");
+    let _ = std::io::stderr().write_all(format!("SIGTERM at points of {again}\n").as_bytes());
     let met: Vec<(usize, &String)> = all
         .iter()
         .enumerate()
-        .filter(|(place, _)| every || place % PART == 1)
+        .filter(|(place, _)| lot.is_none_or(|lot| place % PART == lot))
         .collect();
+    let log = format!("{}/met", files.folder());
     for (place, point) in &met {
         jobs(&stage, *place).await;
         let order = format!("term 1 {point}");
         let mut worker = files.start_with(
             &stage,
             "worker",
-            &[segments, ("CRIER_FAILPOINT", order.as_str())],
+            &[
+                segments,
+                grace,
+                ("CRIER_FAILPOINT", order.as_str()),
+                ("CRIER_FAILPOINT_LOG", log.as_str()),
+            ],
         );
-        let mut polls = 0;
+        let (mut polls, mut told) = (0, None);
         let status = loop {
+            if told.is_none() && is_met(&log, point) {
+                told = Some(Instant::now());
+            }
             if let Some(status) = worker.ended() {
                 break status;
             }
+            if let Some(told) = told {
+                assert!(
+                    told.elapsed() < GRACE,
+                    "{point}: it has not ended within its grace; {again}"
+                );
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                continue;
+            }
             if stage.rows(ALL_PUBLISHED).await == [json!({"done": true})] {
                 // Not met this time: points of a race.
+                let unmet = format!("  not reached: {point}\n");
+                let _ = std::io::stderr().write_all(unmet.as_bytes());
                 worker.stop().await;
                 break std::process::ExitStatus::default();
             }
             polls += 1;
-            assert!(polls < 1_200, "{point}: neither ends nor is done");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert!(polls < 3_000, "{point}: neither ends nor is done; {again}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        assert!(status.success(), "{point}: {status}");
+        let _ = std::fs::remove_file(&log);
+        assert!(status.success(), "{point}: {status}; {again}");
         let held = stage.rows("select kind, phase from crier.leases").await;
-        assert_eq!(held, [json!(null); 0], "{point}: nothing stays held");
+        assert_eq!(
+            held,
+            [json!(null); 0],
+            "{point}: nothing stays held; {again}"
+        );
     }
     let last = files.start_with(&stage, "worker", &[segments]);
     stage.until(ALL_PUBLISHED, SOON).await;
@@ -113,7 +162,8 @@ async fn sigterm_at_any_point_ends_well_and_burns_nothing() {
     let wanted = 3 * (met.len() + 1);
     assert_eq!(
         burned,
-        [json!({"attempts": 1, "crashes": 0, "jobs": wanted})]
+        [json!({"attempts": 1, "crashes": 0, "jobs": wanted})],
+        "{again}"
     );
     let posts = stage.sim("GET", "/_sim/posts", "").await;
     let posts: &Vec<Value> = posts.as_array().unwrap();
@@ -121,11 +171,15 @@ async fn sigterm_at_any_point_ends_well_and_burns_nothing() {
         .iter()
         .map(|post| post["text"].as_str().unwrap())
         .collect();
-    assert_eq!((texts.len(), posts.len()), (wanted, wanted), "each once");
+    assert_eq!(
+        (texts.len(), posts.len()),
+        (wanted, wanted),
+        "each once; {again}"
+    );
     let bare = posts.iter().any(|post| {
         let files = post["media"].as_array().map_or(0, Vec::len);
         files != usize::from(!post["text"].as_str().unwrap().starts_with("text"))
     });
-    assert!(!bare, "{posts:?}");
+    assert!(!bare, "{again}: {posts:?}");
     stage.done().await;
 }
