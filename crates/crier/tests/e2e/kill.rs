@@ -8,6 +8,7 @@ mod answers;
 mod commands;
 mod expiry;
 mod ground;
+mod lot;
 mod matrix;
 mod refreshes;
 mod zombies;

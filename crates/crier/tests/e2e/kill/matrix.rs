@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use super::ground::{Ground, LEADER_OVER, LEASE_OVER, Wish};
+use super::lot::Lot;
 use crate::support::Role;
 
 /// A case at one of the points that matter most is tried so often until the process dies there.
@@ -95,6 +96,10 @@ struct Cast {
     needed: &'static [&'static str],
     /// Whether it reaches those equally often in each run, so that the last time counts, too.
     is_counted: bool,
+    /// Every run kills it at all points of these; of the other wishes at those that matter most, and at others by lot.
+    whole: &'static [Wish],
+    /// So many cases at a time.
+    lanes: usize,
 }
 
 const WORKER: Cast = Cast {
@@ -110,6 +115,8 @@ const WORKER: Cast = Cast {
         "commit reconcile/end.rs",
     ],
     is_counted: true,
+    whole: &[Wish::Text],
+    lanes: 5,
 };
 const SCHEDULER: Cast = Cast {
     mortal: "scheduler",
@@ -117,6 +124,8 @@ const SCHEDULER: Cast = Cast {
     over: LEADER_OVER,
     needed: &["commit signals.rs", "commit recurring.rs"],
     is_counted: false,
+    whole: &[],
+    lanes: 3,
 };
 
 struct Lane {
@@ -210,6 +219,13 @@ async fn kill_everywhere(who: Cast, wishes: &[Wish]) {
     }
     if let Some(only) = only() {
         queue.retain(|case| case.name == only);
+    } else {
+        let lot = Lot::draw(who.mortal);
+        queue
+            .retain(|case| case.is_needed || who.whole.contains(&case.wish) || lot.has(&case.name));
+    }
+    for spare in lanes.drain(who.lanes.min(lanes.len())..) {
+        spare.done().await;
     }
     let count = queue.len();
     let queue = Arc::new(Mutex::new(queue));
