@@ -96,8 +96,10 @@ struct Cast {
     needed: &'static [&'static str],
     /// Whether it reaches those equally often in each run, so that the last time counts, too.
     is_counted: bool,
-    /// Every run kills it at all points of these; of the other wishes at those that matter most, and at others by lot.
+    /// Every run kills it at all points of these.
     whole: &'static [Wish],
+    /// Of these at those that matter most; else by lot.
+    most: &'static [Wish],
     /// So many cases at a time.
     lanes: usize,
 }
@@ -116,6 +118,7 @@ const WORKER: Cast = Cast {
     ],
     is_counted: true,
     whole: &[Wish::Text],
+    most: &[Wish::Thread, Wish::Found, Wish::Absent],
     lanes: 5,
 };
 const SCHEDULER: Cast = Cast {
@@ -125,6 +128,7 @@ const SCHEDULER: Cast = Cast {
     needed: &["commit signals.rs", "commit recurring.rs"],
     is_counted: false,
     whole: &[],
+    most: &[Wish::Text, Wish::Slots],
     lanes: 3,
 };
 
@@ -221,8 +225,11 @@ async fn kill_everywhere(who: Cast, wishes: &[Wish]) {
         queue.retain(|case| case.name == only);
     } else {
         let lot = Lot::draw(who.mortal);
-        queue
-            .retain(|case| case.is_needed || who.whole.contains(&case.wish) || lot.has(&case.name));
+        queue.retain(|case| {
+            who.whole.contains(&case.wish)
+                || (case.is_needed && who.most.contains(&case.wish))
+                || lot.has(&case.name)
+        });
     }
     for spare in lanes.drain(who.lanes.min(lanes.len())..) {
         spare.done().await;
