@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::lifecycle::Hangups;
 use crate::screen::Screen;
 
-/// A process that was seen so many seconds ago is here: it notes that every [`run::PRESENCE`].
+/// A process that was seen so many seconds ago is here: it notes so every ten seconds.
 const SEEN_S: u32 = 30;
 
 /// What every command is given.
