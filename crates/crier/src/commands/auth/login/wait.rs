@@ -47,9 +47,10 @@ pub(super) async fn answer(
     way: Way,
     expected: Expected,
 ) -> anyhow::Result<(Result<SecretString, anyhow::Error>, Option<Visitor>)> {
+    // Whoever reads the address may give up from then on.
+    let stop = stop_on_signals()?;
     ask("Open this address in a browser and grant access:\n");
     ask(&format!("  {page}\n"));
-    let stop = stop_on_signals()?;
     let within = Duration::from_secs(options.wait_s);
     match way {
         Way::Callback(callback) => {
