@@ -179,11 +179,8 @@ impl Store {
         }
         tx.commit().await?;
         if kept {
-            if !stopped && let Err(error) = self.proved(lease.account).await {
-                tracing::warn!(
-                    account_id = lease.account,
-                    "whether an account with new tokens has just been stopped is not known; if it waits for a login: `crier accounts resume`: {error}"
-                );
+            if !stopped {
+                self.proved_since(lease.account).await;
             }
             if !held {
                 tracing::warn!(
@@ -211,6 +208,16 @@ impl Store {
         }
         tx.commit().await?;
         Ok(())
+    }
+
+    /// The same after the commit that kept the tokens, which stands whatever comes of it.
+    pub(crate) async fn proved_since(&self, account: i64) {
+        if let Err(error) = self.proved(account).await {
+            tracing::warn!(
+                account_id = account,
+                "whether an account with new tokens has just been stopped is not known; if it waits for a login: `crier accounts resume`: {error}"
+            );
+        }
     }
 
     /// Seals `tokens` in the place of those of version `spent`; false if those are not there.

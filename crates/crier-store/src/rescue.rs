@@ -171,6 +171,9 @@ impl Store {
             heal(&mut tx, account).await?;
         }
         tx.commit().await?;
+        if kept && !stopped {
+            self.proved_since(account).await;
+        }
         Ok(if kept {
             PutBack::Kept
         } else {

@@ -252,7 +252,7 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Takes up to `limit` deliveries that are due for `ttl`. Of its `places` this worker fills `share` at most with one webhook, and
+    /// Takes up to `limit` due deliveries, each of which is this worker's for `ttl`. Of its `places` this worker fills `share` at most with one webhook, and
     /// fewer if there are so many webhooks that some would get none; the ones with the fewest in hand come first. A webhook that
     /// is paused keeps what waits for it.
     pub async fn claim_deliveries(

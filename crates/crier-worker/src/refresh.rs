@@ -315,10 +315,9 @@ impl Worker {
     async fn note_no(&self, lease: &Lease, noted: Refused) -> Result<(), StoreError> {
         self.lastingly(|| async {
             let not_before = self.store.now().await? + NO_HEEDED;
-            let noted = noted.clone();
             let noted = Refused {
                 not_before,
-                ..noted
+                ..noted.clone()
             };
             self.store.refuse_refresh(lease, &noted).await
         })

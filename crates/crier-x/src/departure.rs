@@ -1,7 +1,7 @@
 //! The latest moment at which a call that cannot be repeated may leave.
 //!
-//! **Invariant:** after that moment, by either clock of this machine, no byte of a body is handed to the connection. Its head may have left; a request
-//! without the whole of its body is none (RFC 9112, section 8), so that X does nothing.
+//! **Invariant:** after that moment, by either clock of this machine, no byte of a body is handed to the connection. Its
+//! head may have left; a request without the whole of its body is none (RFC 9112, section 8), so that X does nothing.
 
 use std::pin::Pin;
 use std::sync::Arc;

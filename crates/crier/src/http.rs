@@ -1,7 +1,7 @@
 //! One request to a server of our own on this machine: the simulator's control paths, the exporter's pages.
 //!
-//! **Invariant:** it speaks to addresses of this machine only, one request a connection. Whatever else there is to say over HTTP is said
-//! by `crier-x`.
+//! **Invariant:** it speaks to addresses of this machine only, one request a connection. Whatever else there is to say over
+//! HTTP is said by `crier-x`.
 
 use std::net::SocketAddr;
 use std::time::Duration;

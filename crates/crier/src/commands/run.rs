@@ -60,12 +60,10 @@ impl Options {
             return roles(context, Roles::BOTH).await;
         }
         let database = &context.config.database;
-        if [&database.url, &database.direct_url]
-            .into_iter()
-            .any(Option::is_some)
-            || [&database.url_file, &database.direct_url_file]
-                .into_iter()
-                .any(Option::is_some)
+        if database.url.is_some()
+            || database.url_file.is_some()
+            || database.direct_url.is_some()
+            || database.direct_url_file.is_some()
         {
             return Refusal::new("a database is configured already")
                 .hint("leave out --embedded to use it, or unset DATABASE_URL, `database.url` and `database.direct_url`")

@@ -8,7 +8,6 @@ mod answers;
 mod commands;
 mod expiry;
 mod ground;
-mod lot;
 mod matrix;
 mod refreshes;
 mod zombies;

@@ -11,6 +11,7 @@ mod kill;
 mod lifecycle;
 mod login;
 mod looks;
+mod lot;
 mod media;
 mod memory;
 mod money;

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use super::ground::{Ground, LEADER_OVER, LEASE_OVER, Wish};
-use super::lot::Lot;
+use crate::lot::Lot;
 use crate::support::Role;
 
 /// A case at one of the points that matter most is tried so often until the process dies there.
@@ -74,6 +74,11 @@ fn cases(wish: Wish, points: &[String], seen: &mut BTreeSet<String>, cast: Cast)
         }
     }
     cases
+}
+
+/// A third of the points that a run need not meet.
+pub(super) fn lot(of: &str) -> Lot {
+    Lot::draw(of, "CRIER_KILL_POINTS", 3)
 }
 
 /// The case that is asked for alone, if one is.
@@ -224,7 +229,7 @@ async fn kill_everywhere(who: Cast, wishes: &[Wish]) {
     if let Some(only) = only() {
         queue.retain(|case| case.name == only);
     } else {
-        let lot = Lot::draw(who.mortal);
+        let lot = lot(who.mortal);
         queue.retain(|case| {
             who.whole.contains(&case.wish)
                 || (case.is_needed && who.most.contains(&case.wish))

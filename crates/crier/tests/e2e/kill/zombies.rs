@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::ground::{Ground, LEADER_OVER, LEASE_OVER, Wish};
-use super::lot::Lot;
-use super::matrix::tell;
+use super::matrix::{lot, tell};
 use crate::support::Role;
 
 /// Short times, since a zombie goes by its own clock, which no test moves: by these a call must leave within 3.5 s of its
@@ -253,7 +252,7 @@ async fn a_worker_that_stands_still_at_any_point_for_longer_than_its_lease_sends
         assert!(is_there, "{needed} is not among {cases:#?}");
     }
     // The way of a text is walked whole in every run.
-    let lot = Lot::draw("worker that stands still");
+    let lot = lot("worker that stands still");
     cases.retain(|case| {
         case.wish == Wish::Text
             || (case.is_needed && case.wish == Wish::Thread)
@@ -296,7 +295,7 @@ async fn a_scheduler_that_stands_still_at_any_point_for_longer_than_it_leads_cha
         let is_there = cases.iter().any(|case| case.name().starts_with(needed));
         assert!(is_there, "{needed} is not among {cases:#?}");
     }
-    let lot = Lot::draw("scheduler that stands still");
+    let lot = lot("scheduler that stands still");
     cases.retain(|case| case.is_needed || lot.has(&case.name()));
     stand_still_everywhere(yards, cases).await;
 }

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::lot::Lot;
 use crate::media::files::{Files, mp4, png};
 use crate::support::Stage;
 
 const SOON: Duration = Duration::from_mins(1);
 const ALL_PUBLISHED: &str = "select bool_and(state = 'published') as done from crier.jobs";
-/// A run meets one point of so many, which ones by lot: the lot is told, and `CRIER_TERM_POINTS=2` draws it again.
-/// `CRIER_TERM_POINTS=all` meets all.
+/// A run meets one point of so many, by lot.
 const PART: usize = 4;
 /// What a worker may take to end, in whole.
 const GRACE: Duration = Duration::from_secs(8);
@@ -41,20 +41,6 @@ fn points(log: &str) -> Vec<String> {
 fn is_met(log: &str, point: &str) -> bool {
     let log = std::fs::read_to_string(log).unwrap_or_default();
     log.lines().any(|line| line == point)
-}
-
-/// The points of this run: the lot, or none for all.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "whoever has more time may ask for all points, and whoever saw it fail for the same ones"
-)]
-fn lot() -> Option<usize> {
-    match std::env::var("CRIER_TERM_POINTS").as_deref() {
-        Ok("all") => None,
-        Ok(lot) => Some(lot.parse().expect("CRIER_TERM_POINTS is `all` or a number")),
-        Err(_) => Some(usize::from(uuid::Uuid::new_v4().as_bytes()[0])),
-    }
-    .map(|lot| lot % PART)
 }
 
 #[tokio::test]
@@ -93,14 +79,11 @@ async fn sigterm_at_any_point_ends_well_and_burns_nothing() {
             "{needed} is not among {all:#?}"
         );
     }
-    let lot = lot();
-    let again = lot.map_or_else(|| "all".to_owned(), |lot| lot.to_string());
-    let again = format!("CRIER_TERM_POINTS={again}");
-    let _ = std::io::stderr().write_all(format!("SIGTERM at points of {again}\n").as_bytes());
+    let lot = Lot::draw("SIGTERM", "CRIER_TERM_POINTS", PART);
     let met: Vec<(usize, &String)> = all
         .iter()
         .enumerate()
-        .filter(|(place, _)| lot.is_none_or(|lot| place % PART == lot))
+        .filter(|(place, _)| lot.has_place(*place))
         .collect();
     let log = format!("{}/met", files.folder());
     for (place, point) in &met {
@@ -128,7 +111,7 @@ async fn sigterm_at_any_point_ends_well_and_burns_nothing() {
             if let Some(told) = told {
                 assert!(
                     told.elapsed() < GRACE,
-                    "{point}: it has not ended within its grace; {again}"
+                    "{point}: it has not ended within its grace"
                 );
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 continue;
@@ -141,17 +124,13 @@ async fn sigterm_at_any_point_ends_well_and_burns_nothing() {
                 break std::process::ExitStatus::default();
             }
             polls += 1;
-            assert!(polls < 3_000, "{point}: neither ends nor is done; {again}");
+            assert!(polls < 3_000, "{point}: neither ends nor is done");
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
         let _ = std::fs::remove_file(&log);
-        assert!(status.success(), "{point}: {status}; {again}");
+        assert!(status.success(), "{point}: {status}");
         let held = stage.rows("select kind, phase from crier.leases").await;
-        assert_eq!(
-            held,
-            [json!(null); 0],
-            "{point}: nothing stays held; {again}"
-        );
+        assert_eq!(held, [json!(null); 0], "{point}: nothing stays held");
     }
     let last = files.start_with(&stage, "worker", &[segments]);
     stage.until(ALL_PUBLISHED, SOON).await;
@@ -164,7 +143,6 @@ async fn sigterm_at_any_point_ends_well_and_burns_nothing() {
     assert_eq!(
         burned,
         [json!({"attempts": 1, "crashes": 0, "jobs": wanted})],
-        "{again}"
     );
     let posts = stage.sim("GET", "/_sim/posts", "").await;
     let posts: &Vec<Value> = posts.as_array().unwrap();
@@ -172,15 +150,11 @@ async fn sigterm_at_any_point_ends_well_and_burns_nothing() {
         .iter()
         .map(|post| post["text"].as_str().unwrap())
         .collect();
-    assert_eq!(
-        (texts.len(), posts.len()),
-        (wanted, wanted),
-        "each once; {again}"
-    );
+    assert_eq!((texts.len(), posts.len()), (wanted, wanted), "each once");
     let bare = posts.iter().any(|post| {
         let files = post["media"].as_array().map_or(0, Vec::len);
         files != usize::from(!post["text"].as_str().unwrap().starts_with("text"))
     });
-    assert!(!bare, "{again}: {posts:?}");
+    assert!(!bare, "{posts:?}");
     stage.done().await;
 }
